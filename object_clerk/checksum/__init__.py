@@ -1,0 +1,1 @@
+"""Pure functions over digests: no files, no sockets."""

@@ -1,0 +1,70 @@
+"""Where an object's parts begin and end."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from object_clerk.checksum.etag import Layout, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIB = 1 << 20
+
+#: Limits of a multipart upload (Amazon S3 user guide, "Multipart upload limits").
+SMALLEST_PART = 5 * MIB
+MOST_PARTS = 10_000
+
+#: Part sizes that well-known tools use by default or by habit, most usual first.
+USUAL_PART_SIZES = (
+    *(n * MIB for n in (8, 5, 16, 10, 15, 25, 32, 50, 64, 100, 128, 250, 256, 500, 512, 1024)),
+    *(n * 1_000_000 for n in (5, 8, 10, 16, 50, 64, 100, 500)),
+    5 * MIB + 1024,
+)
+
+#: Every layout tried costs an MD5 of the whole object.
+MOST_CANDIDATES = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PartRange:
+    """One part: its number (from 1), where it begins, and how long it is, in bytes."""
+
+    number: int
+    offset: int
+    length: int
+
+
+def split(size: int, part_size: int) -> Iterator[PartRange]:
+    """Cut ``size`` bytes into parts of ``part_size``, the last one shorter; none if empty."""
+    for number, offset in enumerate(range(0, size, part_size), 1):
+        yield PartRange(number, offset, min(part_size, size - offset))
+
+
+def upload_part_size(part_size: int) -> int:
+    """The part size to use where ``part_size`` is wished: S3 takes none below 5 MiB."""
+    return max(part_size, SMALLEST_PART)
+
+
+def smallest_part_size_for(size: int) -> int:
+    """The part size below which ``size`` bytes would need more than 10,000 parts."""
+    return -(-size // MOST_PARTS)
+
+
+def candidate_layouts(etag: str | None, size: int, own_part_size: int) -> list[Layout]:
+    """The layouts under which ``size`` bytes may have got this ETag, the likeliest first.
+
+    A plain MD5 has one. A composite of N parts has those of the usual part sizes, ours first,
+    that give N parts. An ETag that is neither has none.
+    """
+    parts = parts_of(etag)
+    if parts is None:
+        return []
+    if parts == 0:
+        return [Layout(None)]
+    sizes = dict.fromkeys((upload_part_size(own_part_size), *USUAL_PART_SIZES))
+    if parts == 1:  # any size that holds all the bytes gives the same composite
+        return [Layout(max(size, 1))]
+    fitting = [s for s in sizes if -(-size // s) == parts]
+    return [Layout(s) for s in fitting[:MOST_CANDIDATES]]

@@ -1,0 +1,713 @@
+"""ObjectClerk: the verbs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import IO, TYPE_CHECKING, Any
+
+from object_clerk import events
+from object_clerk.config import ClerkConfig
+from object_clerk.connection import Connection, request
+from object_clerk.exceptions import (
+    BucketNotFoundException,
+    ObjectClerkException,
+    ObjectClerkParameterException,
+    ObjectClerkTypeException,
+    ObjectNotFoundException,
+    translate,
+)
+from object_clerk.names import check_bucket, check_key, check_metadata, check_text
+from object_clerk.retry import Operation
+from object_clerk.transfer.copy import Copy
+from object_clerk.transfer.delete import delete, delete_many
+from object_clerk.transfer.download import Download, ObjectReader, read_bytes, save
+from object_clerk.transfer.listing import Listing
+from object_clerk.transfer.move import move
+from object_clerk.transfer.source import open_source
+from object_clerk.transfer.upload import Upload
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from types_boto3_s3 import S3Client
+
+    from object_clerk.endpoint import Endpoint
+    from object_clerk.receipt import DeleteOutcome, Receipt
+
+#: The longest life of a presigned URL, a week (Amazon S3 user guide, "Presigned URLs").
+LONGEST_PRESIGNED_S = 7 * 24 * 3600
+
+
+class ObjectClerk:
+    """Retried, verified operations on the objects of an S3 store.
+
+    Every request is retried with jitter until it succeeds, the attempts are used up, or the
+    call's deadline has passed; see :class:`~object_clerk.retry.RetryPolicy`. Every operation that
+    moves bytes proves them and makes a :class:`~object_clerk.Receipt`. All errors derive from
+    :class:`~object_clerk.ObjectClerkException`, and bad arguments raise before any request.
+
+    A clerk may be shared between threads, survives a fork, and can be pickled; in each process
+    it makes its own connections. It works as a context manager and without.
+
+    Args:
+        host: host name or address of the store.
+        port: its port; without one the scheme's.
+        access_key: access key; without keys boto3's own credential chain is used.
+        secret_key: secret key.
+        retry_delay: seconds before the second attempt (default 1).
+        retry_backoff: factor by which the delay grows (default 2).
+        retry_jitter: random seconds added to each delay: the most, or a pair (least, most).
+        retry_max_delay: longest delay in seconds (default 20).
+        retry_tries: attempts in all; -1, the default, for as many as the deadline allows.
+        use_ssl: https instead of http, with ``host``.
+        list_objects_page_size: keys that one listing request asks for, 1 to 1000.
+        client_config: arguments of botocore's ``Config``, in place of ``S3_CLIENT_CONFIG``.
+        transfer_config: arguments of boto3's ``TransferConfig``, in place of
+            ``S3_UPLOAD_CONFIG``, ``S3_DOWNLOAD_CONFIG`` and ``MULTIPART_THRESHOLD``. Without a
+            ``multipart_chunksize`` the ``multipart_threshold`` is the part size as well.
+        endpoint_url: the store as a URL, in place of ``host``, ``port`` and ``use_ssl``.
+        region_name: region to sign for (default us-east-1, or that of the AWS profile).
+        session_token: session token that belongs to temporary keys.
+        ca_bundle: path of a file of certificates to trust.
+        retry_deadline: seconds that a call may take in all; by default 300, and one more for
+            every MiB it moves.
+        config: settings computed before; the other arguments must then be left out.
+        on_receipt: called with the receipt of every operation that moved bytes.
+        on_event: called with every event (:mod:`object_clerk.events`), in the working thread.
+
+    Raises:
+        ObjectClerkConfigurationException: a setting is impossible.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | str | None = None,
+        access_key: str | int | None = None,
+        secret_key: str | int | None = None,
+        retry_delay: float | None = None,
+        retry_backoff: float | None = None,
+        retry_jitter: float | tuple[float, float] | None = None,
+        retry_max_delay: float | None = None,
+        retry_tries: int | None = None,
+        use_ssl: bool = False,
+        list_objects_page_size: int | None = None,
+        client_config: dict[str, Any] | None = None,
+        transfer_config: dict[str, Any] | None = None,
+        *,
+        endpoint_url: str | None = None,
+        region_name: str | None = None,
+        session_token: str | None = None,
+        ca_bundle: str | None = None,
+        retry_deadline: float | None = None,
+        config: ClerkConfig | None = None,
+        on_receipt: Callable[[Receipt], None] | None = None,
+        on_event: events.Listener | None = None,
+    ) -> None:
+        arguments: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "access_key": access_key,
+            "secret_key": secret_key,
+            "retry_delay": retry_delay,
+            "retry_backoff": retry_backoff,
+            "retry_jitter": retry_jitter,
+            "retry_max_delay": retry_max_delay,
+            "retry_tries": retry_tries,
+            "use_ssl": use_ssl or None,
+            "list_objects_page_size": list_objects_page_size,
+            "client_config": client_config,
+            "transfer_config": transfer_config,
+            "endpoint_url": endpoint_url,
+            "region_name": region_name,
+            "session_token": session_token,
+            "ca_bundle": ca_bundle,
+            "retry_deadline": retry_deadline,
+        }
+        if config is None:
+            config = ClerkConfig.load(connection=False, **arguments)
+        elif any(value is not None for value in arguments.values()):
+            raise ObjectClerkParameterException("give either config or single settings")
+        self.config = config
+        self._connection = Connection(config)
+        self._on_receipt = on_receipt
+        self._on_event = on_event
+        listeners = (on_event, _receipt_listener(on_receipt) if on_receipt else None)
+        self._listeners = tuple(listener for listener in listeners if listener is not None)
+        # 1.1.0 shows its arguments as attributes; code that reads them keeps working.
+        self.host = host
+        self.port = port
+        self.access_key = config.access_key
+        self.secret_key = config.secret_key
+        self.use_ssl = (config.endpoint_url or "https").startswith("https")
+        self.retry_delay = config.patience.connection.delay_s
+        self.retry_backoff = config.patience.connection.backoff
+        self.retry_jitter = config.patience.connection.jitter_s
+        self.retry_max_delay = config.patience.connection.max_delay_s
+        self.retry_tries = config.patience.connection.tries
+        self.retry_config = config.patience.connection
+        self.list_objects_page_size = config.list_objects_page_size
+        self.client_config = self._connection.botocore_config
+        self.transfer_config = config.upload
+        self.endpoint_url = config.endpoint_url
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        on_receipt: Callable[[Receipt], None] | None = None,
+        on_event: events.Listener | None = None,
+        **arguments: Any,
+    ) -> ObjectClerk:
+        """A clerk configured by environment variables and ``.env``.
+
+        Args:
+            environ: the variables, ``os.environ`` if None.
+            on_receipt: as for the class.
+            on_event: as for the class.
+            **arguments: settings that shall not come from the environment.
+        """
+        config = ClerkConfig.from_env(environ, **arguments)
+        return cls(config=config, on_receipt=on_receipt, on_event=on_event)
+
+    def __repr__(self) -> str:
+        return f"ObjectClerk(endpoint_url={self.endpoint_url!r}, access_key={self.access_key!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.config, self._on_receipt, self._on_event)
+
+    def __enter__(self) -> ObjectClerk:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; the clerk cannot be used afterwards."""
+        self._connection.close()
+
+    @property
+    def client(self) -> S3Client:
+        """The boto3 client, for what the clerk does not do. Its calls are not retried."""
+        return self._connection.client
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What has been learnt of the server."""
+        return self._connection.endpoint
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def get_object(
+        self,
+        bucket: str,
+        object_key: str,
+        verify_checksum: bool = True,
+        *,
+        version_id: str | None = None,
+        extra_args: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Read a whole object into memory.
+
+        The bytes are hashed while they arrive and returned only if they verify; if they do not,
+        they are read again on a fresh connection, as ``CHECKSUM_RETRY_CONFIG`` says. A body that
+        breaks off is resumed. The receipt goes to ``on_receipt``.
+
+        Args:
+            bucket: the bucket.
+            object_key: the key.
+            verify_checksum: False accepts the bytes as they come.
+            version_id: a version other than the current one.
+            extra_args: more parameters of S3's GetObject, such as ``SSECustomerKey``.
+
+        Raises:
+            ObjectNotFoundException: there is no such object.
+            ObjectVerificationException: the bytes did not verify, however often they were read.
+            ObjectUnverifiable: nothing proves the bytes, for example because of an ETag that is
+                not an MD5.
+        """
+        with self._operation("get_object", bucket, object_key) as op:
+            download = self._download(op, verify_checksum, version_id, extra_args)
+            data, receipt = read_bytes(download)
+            _finish(op, receipt)
+            return data
+
+    def download_object(
+        self,
+        bucket: str,
+        object_key: str,
+        target: str | os.PathLike[str] | IO[bytes],
+        verify_checksum: bool = True,
+        *,
+        version_id: str | None = None,
+        extra_args: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Read an object into a file, in bounded memory.
+
+        A path is written atomically: a temporary file in the same directory is filled, verified,
+        flushed to disk, and renamed. Until then, and if anything fails, the path keeps what it
+        had. Large objects are fetched in ranges side by side, as ``S3_DOWNLOAD_CONFIG`` says.
+        A file object gets the bytes as they come, the last block only when all are verified.
+
+        Args:
+            bucket: the bucket.
+            object_key: the key.
+            target: a path, or a file object open for writing bytes.
+            verify_checksum: False accepts the bytes as they come.
+            version_id: a version other than the current one.
+            extra_args: more parameters of S3's GetObject.
+
+        Raises:
+            ObjectClerkFileException: the file cannot be written.
+            ObjectVerificationException: as for :meth:`get_object`.
+            ObjectChanged: the object was replaced while it was read.
+        """
+        with self._operation("download_object", bucket, object_key) as op:
+            download = self._download(op, verify_checksum, version_id, extra_args)
+            return _finish(op, save(download, target))
+
+    def open_object(
+        self,
+        bucket: str,
+        object_key: str,
+        verify_checksum: bool = True,
+        *,
+        version_id: str | None = None,
+        extra_args: Mapping[str, Any] | None = None,
+    ) -> ObjectReader:
+        """Open an object as a binary stream, read once from front to back.
+
+        Connections that break are resumed. The last block is held back until all bytes are
+        verified: who reaches the end has read what is stored. The stream's ``receipt`` tells
+        what was proved.
+
+        Args:
+            bucket: the bucket.
+            object_key: the key.
+            verify_checksum: False accepts the bytes as they come.
+            version_id: a version other than the current one.
+            extra_args: more parameters of S3's GetObject.
+
+        Raises:
+            ObjectNotFoundException: there is no such object.
+        """
+        with self._operation("open_object", bucket, object_key, announce_end=False) as op:
+            download = self._download(op, verify_checksum, version_id, extra_args)
+            return ObjectReader(download, lambda receipt: op.finished(receipt))
+
+    def get_object_info(
+        self, bucket: str, object_key: str, *, version_id: str | None = None
+    ) -> dict[str, str]:
+        """The headers of a HEAD request, names in lower case: etag, content-length, x-amz-meta-*.
+
+        Raises:
+            ObjectNotFoundException: there is no such object, or no such bucket.
+        """
+        with self._operation("get_object_info", bucket, object_key) as op:
+            answer = self._head(op, bucket, object_key, version_id)
+            op.finished(None)
+            headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
+            return {name.lower(): value for name, value in headers.items()}
+
+    def exists(self, bucket: str, object_key: str, *, version_id: str | None = None) -> bool:
+        """Whether there is such an object.
+
+        Raises:
+            BucketNotFoundException: there is no such bucket.
+        """
+        with self._operation("exists", bucket, object_key) as op:
+            try:
+                self._head(op, bucket, object_key, version_id)
+            except ObjectNotFoundException:
+                # The answer to a HEAD has no body that would tell a bucket from a key.
+                self._check_bucket_exists(op, bucket)
+                op.finished(None)
+                return False
+            op.finished(None)
+            return True
+
+    def list_objects(
+        self,
+        bucket: str,
+        prefix: str | int | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The objects of a bucket in the order of their keys, fetched page by page.
+
+        The first page is fetched at once, so errors show here. Every page is retried, and each
+        key comes once.
+
+        Args:
+            bucket: the bucket.
+            prefix: only keys that begin with it. An int is taken as ``page_size``.
+            delimiter: keys that have it after the prefix are rolled up into one entry
+                ``{"Prefix": ...}``.
+            start_after: only keys after this one.
+            limit: at most so many entries.
+            page_size: keys per request, 1 to 1000.
+
+        Returns:
+            an iterator of S3's own entries: Key, Size, ETag, LastModified, StorageClass.
+        """
+        check_bucket(bucket)
+        if isinstance(prefix, int) and not isinstance(prefix, bool):
+            prefix, page_size = None, prefix
+        for name, value in (
+            ("prefix", prefix), ("delimiter", delimiter), ("start_after", start_after)
+        ):  # fmt: skip
+            if value is not None and not isinstance(value, str):
+                raise ObjectClerkTypeException(f"{name} is a str, not {type(value).__name__}")
+        size = _positive("page_size", page_size) or self.list_objects_page_size
+        limit = _positive("limit", limit)
+        return Listing(
+            lambda: self._new_operation("list_objects", bucket, None),
+            self._connection,
+            bucket,
+            prefix=prefix if isinstance(prefix, str) else None,
+            delimiter=delimiter,
+            start_after=start_after,
+            limit=limit,
+            page_size=min(size, 1000),
+        )
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def upload_object(
+        self,
+        object_data: object,
+        bucket: str,
+        object_key: str,
+        verify_checksum: bool = True,
+        content_type: str = "application/octet-stream",
+        metadata: dict[str, str] | None = None,
+        storage_class: str | None = None,
+        *,
+        allow_empty: bool = False,
+        extra_args: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Upload a file, a buffer or a stream, in bounded memory.
+
+        Every request carries the Content-MD5 of its body, and the ETag it gets is compared. From
+        ``MULTIPART_THRESHOLD`` bytes on the object is sent in parts of that size and becomes
+        visible only when all parts are proved; if anything fails the parts are removed and the
+        key keeps what it had.
+
+        Args:
+            object_data: a path (str or PathLike), bytes, bytearray, memoryview, or a binary
+                stream. A stream is taken from where it stands, or from its start if it stands
+                at its end; it is left open. One that cannot be rewound is set aside part by
+                part. A file that changes meanwhile is noticed.
+            bucket: the bucket.
+            object_key: the key; an object that is there is replaced.
+            verify_checksum: False sends and compares no checksums.
+            content_type: the media type.
+            metadata: names and values of ``x-amz-meta-`` headers, in ASCII.
+            storage_class: S3's name of a storage class.
+            allow_empty: upload an empty source rather than refuse it.
+            extra_args: more parameters of S3's PutObject, such as ``ServerSideEncryption``.
+
+        Raises:
+            ObjectSaveException: the source is missing, unreadable, empty, or changed underway.
+            ObjectVerificationException: what is stored is not what was sent.
+        """
+        with self._operation("upload_object", bucket, object_key) as op:
+            parameters = self._accepted("put_object", extra_args)
+            parameters["ContentType"] = check_text("content_type", content_type)
+            if metadata is not None:
+                parameters["Metadata"] = check_metadata(metadata)
+            if storage_class is not None:
+                parameters["StorageClass"] = check_text("storage_class", storage_class)
+            with contextlib.closing(open_source(object_data)) as source:
+                upload = Upload(
+                    op,
+                    self._connection,
+                    source,
+                    bucket,
+                    object_key,
+                    settings=self.config.upload,
+                    verify=verify_checksum,
+                    parameters=parameters,
+                )
+                return _finish(op, upload.run(allow_empty=allow_empty))
+
+    def copy_object(
+        self,
+        source_bucket: str,
+        source_object_key: str,
+        destination_bucket: str,
+        destination_object_key: str,
+        verify_checksum: bool = True,
+    ) -> Receipt:
+        """Copy an object within the store, and prove that the copy has the source's bytes.
+
+        The server copies; content headers and metadata go along. The proof is the ETag where the
+        copy was made in the source's own parts, otherwise the copy is read back once, since many
+        servers carry an ETag over without looking at the bytes.
+
+        Args:
+            source_bucket: bucket of the source.
+            source_object_key: key of the source.
+            destination_bucket: bucket of the copy.
+            destination_object_key: key of the copy; an object that is there is replaced.
+            verify_checksum: False accepts the server's word.
+
+        Raises:
+            ObjectClerkParameterException: source and copy are the same object.
+            ObjectNotFoundException: there is no such source.
+            ObjectVerificationException: the copy differs. Nothing is deleted.
+            ObjectChanged: the source was replaced underway.
+        """
+        source = (source_bucket, source_object_key)
+        target = (destination_bucket, destination_object_key)
+        with self._operation("copy_object", *target) as op:
+            receipt, _ = self._copy(op, source, target, verify_checksum).run()
+            return _finish(op, receipt)
+
+    def move_object(
+        self,
+        source_bucket: str,
+        source_object_key: str,
+        destination_bucket: str,
+        destination_object_key: str,
+        verify_checksum: bool = True,
+    ) -> Receipt:
+        """Copy an object, prove the copy, and delete the source.
+
+        The source is deleted only if it is still what was copied. A crash at any point leaves
+        the source or the proved copy, or both; running the move again is safe.
+
+        Args:
+            source_bucket: bucket of the source.
+            source_object_key: key of the source.
+            destination_bucket: bucket of the copy.
+            destination_object_key: key of the copy; an object that is there is replaced.
+            verify_checksum: False accepts the server's word for the copy.
+
+        Raises:
+            MoveIncomplete: the copy is proved, but the source could not be deleted.
+            ObjectChanged: the source was replaced underway, and kept.
+            ObjectClerkException: as for :meth:`copy_object`; the source is kept.
+        """
+        source = (source_bucket, source_object_key)
+        target = (destination_bucket, destination_object_key)
+        with self._operation("move_object", *target) as op:
+            return _finish(op, move(op, self._copy(op, source, target, verify_checksum)))
+
+    def delete_object(self, bucket: str, object_key: str, *, version_id: str | None = None) -> None:
+        """Delete an object. That there is none is no error.
+
+        In a bucket with versions this leaves a delete marker, and the versions stay;
+        ``version_id`` deletes one of them for good.
+
+        Raises:
+            BucketNotFoundException: there is no such bucket.
+        """
+        with self._operation("delete_object", bucket, object_key) as op:
+            delete(op, self._connection, bucket, object_key, version_id)
+            op.finished(None)
+
+    def delete_objects(self, bucket: str, object_keys: Iterable[str]) -> list[DeleteOutcome]:
+        """Delete many objects, a thousand to a request.
+
+        Args:
+            bucket: the bucket.
+            object_keys: the keys; one that is not there is no error.
+
+        Returns:
+            an outcome for each key, in the order given, each key once.
+
+        Raises:
+            DeleteIncomplete: some were not deleted; its ``outcomes`` tell for each key.
+        """
+        if isinstance(object_keys, str):
+            raise ObjectClerkTypeException("object_keys is an iterable of keys, not one str")
+        keys = [check_key(key) for key in object_keys]
+        with self._operation("delete_objects", bucket, None) as op:
+            outcomes = delete_many(op, self._connection, bucket, keys)
+            op.finished(None)
+            return outcomes
+
+    # -- signing ---------------------------------------------------------------------------
+
+    def presign_get(
+        self,
+        bucket: str,
+        object_key: str,
+        expires_in_s: int = 3600,
+        *,
+        version_id: str | None = None,
+    ) -> str:
+        """A URL with which anybody can read the object until it expires. No request is made.
+
+        Args:
+            bucket: the bucket.
+            object_key: the key.
+            expires_in_s: seconds of life, 1 to 604800 (a week).
+            version_id: a version other than the current one.
+        """
+        return self._presign("get_object", bucket, object_key, expires_in_s, VersionId=version_id)
+
+    def presign_put(
+        self,
+        bucket: str,
+        object_key: str,
+        expires_in_s: int = 3600,
+        *,
+        content_type: str | None = None,
+    ) -> str:
+        """A URL with which anybody can write the object until it expires. No request is made.
+
+        Args:
+            bucket: the bucket.
+            object_key: the key.
+            expires_in_s: seconds of life, 1 to 604800 (a week).
+            content_type: if given, the upload must state this media type.
+        """
+        return self._presign(
+            "put_object", bucket, object_key, expires_in_s, ContentType=content_type
+        )
+
+    def _presign(
+        self, method: str, bucket: str, key: str, expires_in_s: int, **parameters: str | None
+    ) -> str:
+        with self._operation(f"presign_{method[:3]}", bucket, key, announce_end=False) as op:
+            if not 0 < (_positive("expires_in_s", expires_in_s) or 0) <= LONGEST_PRESIGNED_S:
+                raise ObjectClerkParameterException(
+                    f"expires_in_s is 1 to {LONGEST_PRESIGNED_S} seconds (a week)"
+                )
+            given = {name: value for name, value in parameters.items() if value is not None}
+            try:
+                return self.client.generate_presigned_url(
+                    method,
+                    Params={"Bucket": bucket, "Key": key, **given},
+                    ExpiresIn=expires_in_s,
+                )
+            except ObjectClerkException:
+                raise
+            except Exception as error:
+                raise translate(error, op.name, bucket, key) from error
+
+    # -- shared ----------------------------------------------------------------------------
+
+    def _new_operation(self, name: str, bucket: str, key: str | None) -> Operation:
+        return Operation(
+            name,
+            bucket,
+            key,
+            self.config.patience,
+            self._connection.budget,
+            self._listeners,
+        )
+
+    @contextlib.contextmanager
+    def _operation(
+        self, name: str, bucket: str, key: str | None, *, announce_end: bool = True
+    ) -> Iterator[Operation]:
+        """Check the names, announce the operation, and announce it if it fails."""
+        op = self._new_operation(name, bucket, key)
+        try:
+            check_bucket(bucket)
+            if key is not None or name not in ("delete_objects",):
+                check_key(key)
+            op.started()
+            yield op
+        except ObjectClerkException as error:
+            error.concerning(name, bucket, key)
+            op.failed(error)
+            raise
+
+    def _head(self, op: Operation, bucket: str, key: str, version_id: str | None) -> dict[str, Any]:
+        return request(
+            op, self._connection, "head_object", Bucket=bucket, Key=key, VersionId=version_id
+        )
+
+    def _check_bucket_exists(self, op: Operation, bucket: str) -> None:
+        try:
+            request(op, self._connection, "head_bucket", Bucket=bucket)
+        except ObjectNotFoundException as error:
+            raise BucketNotFoundException(
+                "there is no such bucket", status=error.status, request_id=error.request_id
+            ) from error
+        except ObjectClerkException:
+            return  # we may not look at the bucket, but it was said that the key is missing
+
+    def _accepted(self, method: str, extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
+        """``extra_args`` if S3 knows all of them."""
+        given = dict(extra_args or {})
+        accepted = self._connection.accepted(method, given)
+        for name in given.keys() - accepted.keys() | given.keys() & {"Bucket", "Key", "Body"}:
+            raise ObjectClerkParameterException(f"extra_args cannot have {name!r} for {method}")
+        return accepted
+
+    def _download(
+        self,
+        op: Operation,
+        verify: bool,
+        version_id: str | None,
+        extra_args: Mapping[str, Any] | None,
+    ) -> Download:
+        parameters = self._accepted("get_object", extra_args)
+        if "Range" in parameters or "PartNumber" in parameters:
+            raise ObjectClerkParameterException(
+                "a range of an object cannot be verified; use clerk.client.get_object for that"
+            )
+        if version_id is not None:
+            parameters["VersionId"] = check_text("version_id", version_id)
+        return Download(
+            op,
+            self._connection,
+            op.bucket,
+            op.key or "",
+            settings=self.config.download,
+            own_part_size=self.config.upload.part_size_bytes,
+            verify=verify,
+            parameters=parameters,
+        )
+
+    def _copy(
+        self, op: Operation, source: tuple[str, str], target: tuple[str, str], verify: bool
+    ) -> Copy:
+        check_bucket(source[0])
+        check_key(source[1])
+        return Copy(
+            op, self._connection, source, target, settings=self.config.upload, verify=verify
+        )
+
+
+def _finish(op: Operation, receipt: Receipt) -> Receipt:
+    op.finished(receipt)
+    return receipt
+
+
+def _receipt_listener(on_receipt: Callable[[Receipt], None]) -> events.Listener:
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.Finished) and event.receipt is not None:
+            on_receipt(event.receipt)
+
+    return listen
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ObjectClerkParameterException(f"{name} is a whole number, at least 1")
+    return value
+
+
+def _rebuild(
+    config: ClerkConfig,
+    on_receipt: Callable[[Receipt], None] | None,
+    on_event: events.Listener | None,
+) -> ObjectClerk:
+    return ObjectClerk(config=config, on_receipt=on_receipt, on_event=on_event)

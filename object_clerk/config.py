@@ -1,0 +1,617 @@
+"""Where every setting comes from: arguments, environment variables, ``.env``, defaults.
+
+:meth:`ClerkConfig.load` is the one function that decides; :meth:`ClerkConfig.explain` tells what
+it decided and why. The order, the strongest first:
+
+1. arguments of :class:`~object_clerk.ObjectClerk`,
+2. the JSON variables ``S3_CLIENT_CONFIG``, ``S3_UPLOAD_CONFIG``, ``S3_DOWNLOAD_CONFIG``,
+   ``CHECKSUM_RETRY_CONFIG``, ``CONNECTION_RETRY_CONFIG`` (but ``MULTIPART_THRESHOLD`` beats
+   the same keys in ``S3_UPLOAD_CONFIG``),
+3. single variables: ``MULTIPART_THRESHOLD``, ``RETRY_DEADLINE``, ``OBJECT_STORE_*``, then
+   ``HOST``, ``PORT``, ``ACCESS_KEY`` and ``SECRET_KEY`` (only when all four are set, since
+   shells set ``HOST``), then ``AWS_*``,
+4. the same names in a ``.env`` file of the working directory, which never override the real
+   environment,
+5. botocore's own chain: profiles, instance roles.
+
+The constants of 1.1.0 (``MULTIPART_THRESHOLD``, ``CLIENT_CONFIG``, ``UPLOAD_CONFIG``,
+``DOWNLOAD_CONFIG``, ``CHECKSUM_RETRY_CONFIG``) are here too, read from the environment when they
+are first asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from object_clerk.exceptions import ObjectClerkConfigurationException
+from object_clerk.retry import Patience, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MIB = 1 << 20
+
+#: Bytes from which an object is uploaded in parts, and the size of the parts.
+DEFAULT_MULTIPART_THRESHOLD = 500 * MIB
+
+#: A part is at most this large (Amazon S3 user guide, "Multipart upload limits").
+LARGEST_PART = 5 << 30
+
+#: Listings come in pages of at most this many keys (API reference of ListObjectsV2).
+LARGEST_PAGE = 1000
+
+DEFAULT_CLIENT_CONFIG: Mapping[str, Any] = {
+    "connect_timeout": 60,
+    "read_timeout": 60,
+    "retries": {"max_attempts": 0},
+}
+DEFAULT_CHECKSUM_RETRY: Mapping[str, Any] = {
+    "retry_delay": 1,
+    "retry_backoff": 1,
+    "retry_jitter": [1, 3],
+    "retry_max_delay": 5,
+    "retry_tries": 3,
+}
+DEFAULT_CONNECTION_RETRY: Mapping[str, Any] = {
+    "retry_delay": 1,
+    "retry_backoff": 2,
+    "retry_jitter": [0, 1],
+    "retry_max_delay": 20,
+    "retry_tries": -1,
+}
+
+#: What boto3's TransferConfig takes. ``max_io_queue`` has no effect here: there is no queue
+#: between socket and file.
+TRANSFER_NAMES = (
+    "multipart_threshold",
+    "max_concurrency",
+    "multipart_chunksize",
+    "num_download_attempts",
+    "max_io_queue",
+    "io_chunksize",
+    "use_threads",
+    "max_bandwidth",
+    "preferred_transfer_client",
+)
+
+#: Names that the first releases used in CHECKSUM_RETRY_CONFIG.
+_OLD_RETRY_NAMES = {"tries": "retry_tries", "delay": "retry_delay"}
+
+_SECRETS = ("secret_key", "session_token")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TransferSettings:
+    """How objects are moved in one direction.
+
+    Attributes:
+        threshold_bytes: objects of at least this size are moved in parts.
+        part_size_bytes: the size of the parts.
+        workers: parts moved at once; 1 moves them one after the other in the calling thread.
+        block_bytes: bytes read at once from a file or socket.
+        bandwidth_bytes_per_s: upper limit over all parts of a call, None for none.
+        attempts: attempts at one stretch of a body, None for the connection retries'.
+    """
+
+    threshold_bytes: int
+    part_size_bytes: int
+    workers: int = 10
+    block_bytes: int = 256 * 1024
+    bandwidth_bytes_per_s: int | None = None
+    attempts: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of :meth:`ClerkConfig.explain`; the value is text, with secrets masked."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClerkConfig:
+    """Everything an :class:`~object_clerk.ObjectClerk` needs to know; frozen and picklable."""
+
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = dataclasses.field(default=None, repr=False)
+    session_token: str | None = dataclasses.field(default=None, repr=False)
+    ca_bundle: str | None = None
+    client_config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    upload: TransferSettings
+    download: TransferSettings
+    patience: Patience = dataclasses.field(default_factory=Patience)
+    list_objects_page_size: int = LARGEST_PAGE
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        dotenv: str | os.PathLike[str] | bool = True,
+        connection: bool = True,
+        **arguments: Any,
+    ) -> ClerkConfig:
+        """Compute the settings in force.
+
+        Args:
+            environ: the environment, ``os.environ`` if None.
+            dotenv: path of a ``.env`` file; True for ``.env`` in the working directory if there
+                is one, False for none.
+            connection: whether endpoint, region and keys may come from the environment. Without
+                it they come from the arguments, or else from botocore's own chain.
+            **arguments: explicit values, None meaning "not given": ``host``, ``port``,
+                ``use_ssl``, ``endpoint_url``, ``region_name``, ``access_key``, ``secret_key``,
+                ``session_token``, ``ca_bundle``, ``client_config``, ``transfer_config``,
+                ``retry_delay``, ``retry_backoff``, ``retry_jitter``, ``retry_max_delay``,
+                ``retry_tries``, ``retry_deadline``, ``list_objects_page_size``.
+
+        Raises:
+            ObjectClerkConfigurationException: a value is impossible. The message names the
+                variable or argument and what it should be, and never repeats a secret.
+        """
+        return _Loader(environ, dotenv, arguments).load(connection)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> ClerkConfig:
+        """Compute the settings from the environment, where arguments do not say otherwise."""
+        return cls.load(environ, **arguments)
+
+    def explain(self) -> list[Setting]:
+        """Every setting with its value and where it came from; secrets are masked."""
+        values: dict[str, Any] = {
+            "endpoint_url": self.endpoint_url,
+            "region_name": self.region_name,
+            "access_key": self.access_key,
+            "secret_key": self.secret_key,
+            "session_token": self.session_token,
+            "ca_bundle": self.ca_bundle,
+            **{f"client_config.{k}": v for k, v in sorted(self.client_config.items())},
+            **_flat("upload", self.upload),
+            **_flat("download", self.download),
+            **_flat("connection_retry", self.patience.connection),
+            **_flat("checksum_retry", self.patience.checksum),
+            "retry_deadline": self.patience.deadline_s or "300 s, plus 1 s per MiB moved",
+            "list_objects_page_size": self.list_objects_page_size,
+        }
+        return [
+            Setting(
+                name,
+                "********" if name in _SECRETS and value else str(value),
+                self.origins.get(name, "default" if value is not None else "botocore's chain"),
+            )
+            for name, value in values.items()
+        ]
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    return {f"{prefix}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
+
+
+class _Loader:
+    """One computation of a :class:`ClerkConfig`; remembers where each value came from."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None,
+        dotenv: str | os.PathLike[str] | bool,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.dotenv = _read_dotenv(dotenv)
+        self.arguments = {k: v for k, v in arguments.items() if v is not None}
+        self.origins: dict[str, str] = {}
+
+    def load(self, connection: bool) -> ClerkConfig:
+        where = self._connection(from_environment=connection)
+        client_config = self._json("client_config", "S3_CLIENT_CONFIG", DEFAULT_CLIENT_CONFIG)
+        download = self._transfer("download", "S3_DOWNLOAD_CONFIG")
+        return ClerkConfig(
+            **where,
+            client_config=client_config,
+            upload=self._transfer("upload", "S3_UPLOAD_CONFIG"),
+            download=download,
+            patience=Patience(
+                connection=self._retry(
+                    "connection_retry", "CONNECTION_RETRY_CONFIG", DEFAULT_CONNECTION_RETRY
+                ),
+                checksum=self._retry(
+                    "checksum_retry", "CHECKSUM_RETRY_CONFIG", DEFAULT_CHECKSUM_RETRY
+                ),
+                deadline_s=self._number(
+                    "retry_deadline", float, "a number of seconds, more than 0", "RETRY_DEADLINE"
+                ),
+                body_tries=download.attempts,
+            ),
+            list_objects_page_size=self._page_size(),
+            origins=self.origins,
+        )
+
+    # -- single values ---------------------------------------------------------------------
+
+    def _variable(self, name: str) -> tuple[str, str] | None:
+        """Value and origin of a variable; an empty one counts as not set."""
+        if value := self.environ.get(name):
+            return value, f"variable {name}"
+        if value := self.dotenv.get(name):
+            return value, f".env {name}"
+        return None
+
+    def _first(self, setting: str, *variables: str) -> str | None:
+        """The argument called ``setting``, else the first of the variables that is set."""
+        if setting in self.arguments:
+            self.origins[setting] = "argument"
+            return str(self.arguments[setting])
+        for name in variables:
+            if found := self._variable(name):
+                value, self.origins[setting] = found
+                return value
+        return None
+
+    def _number(
+        self, setting: str, kind: Callable[[str], float], shape: str, *variables: str
+    ) -> float | None:
+        text = self._first(setting, *variables)
+        if text is None:
+            return None
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            origin = self.origins[setting]
+            raise _bad(f"{origin} {setting}" if origin == "argument" else origin, shape)
+        return value
+
+    def _page_size(self) -> int:
+        shape = f"a whole number, 1 to {LARGEST_PAGE}"
+        size = self._number("list_objects_page_size", int, shape)
+        if size is not None and size > LARGEST_PAGE:
+            raise _bad("argument list_objects_page_size", shape)
+        return int(size or LARGEST_PAGE)
+
+    # -- where to and as whom --------------------------------------------------------------
+
+    def _connection(self, *, from_environment: bool) -> dict[str, str | None]:
+        def variables(*names: str) -> tuple[str, ...]:
+            return names if from_environment else ()
+
+        four = ("HOST", "PORT", "ACCESS_KEY", "SECRET_KEY")
+        bare = from_environment and all(self._variable(name) for name in four)
+        found: dict[str, str | None] = {
+            "endpoint_url": self._endpoint_url(from_environment, bare),
+            "region_name": self._first(
+                "region_name",
+                *variables("OBJECT_STORE_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+            ),
+            "ca_bundle": self._first(
+                "ca_bundle", *variables("OBJECT_STORE_CA_BUNDLE", "AWS_CA_BUNDLE")
+            ),
+        }
+        return found | self._keys(from_environment, bare)
+
+    def _keys(self, from_environment: bool, bare: bool) -> dict[str, str | None]:
+        """Access key, secret key and token, always from one and the same source."""
+        names = ("access_key", "secret_key", "session_token")
+        given = [name for name in names if name in self.arguments]
+        if given:
+            if "access_key" not in given or "secret_key" not in given:
+                raise ObjectClerkConfigurationException(
+                    "access_key and secret_key belong together: give both, or neither"
+                )
+            return {name: self._first(name) for name in names}
+        families = [
+            ("OBJECT_STORE_ACCESS_KEY", "OBJECT_STORE_SECRET_KEY", "OBJECT_STORE_SESSION_TOKEN"),
+            *([("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN")] if bare else []),
+            ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        ]
+        for family in families if from_environment else []:
+            present = [bool(self._variable(name)) for name in family[:2]]
+            if all(present):
+                return {n: self._first(n, variable) for n, variable in zip(names, family)}  # noqa: B905
+            if any(present):
+                raise ObjectClerkConfigurationException(
+                    f"{family[0]} and {family[1]} belong together: set both, or neither"
+                )
+        return dict.fromkeys(names)
+
+    def _endpoint_url(self, from_environment: bool, bare: bool) -> str | None:
+        if "endpoint_url" in self.arguments and "host" in self.arguments:
+            raise ObjectClerkConfigurationException("give either host and port or endpoint_url")
+        if "endpoint_url" in self.arguments:
+            return _check_url(str(self._first("endpoint_url")), "argument endpoint_url")
+        if "host" in self.arguments:
+            self.origins["endpoint_url"] = "argument"
+            host, port = str(self.arguments["host"]), self.arguments.get("port")
+            return _join(host, port, bool(self.arguments.get("use_ssl")), "argument host")
+        if not from_environment:
+            return None
+        if url := self._first("endpoint_url", "OBJECT_STORE_ENDPOINT_URL"):
+            return _check_url(url, "variable OBJECT_STORE_ENDPOINT_URL")
+        for prefix in ("OBJECT_STORE_", *([""] if bare else [])):
+            if name := self._first("endpoint_url", f"{prefix}HOST"):
+                number = self._variable(f"{prefix}PORT")
+                return _join(
+                    name, number and number[0], self._use_ssl(prefix), f"variable {prefix}HOST"
+                )
+        if url := self._first("endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+            return _check_url(url, self.origins["endpoint_url"])
+        return None
+
+    def _use_ssl(self, prefix: str) -> bool:
+        if "use_ssl" in self.arguments:
+            return bool(self.arguments["use_ssl"])
+        text = (self._variable(f"{prefix}USE_SSL") or ("false",))[0].lower()
+        if text not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+            raise _bad(f"variable {prefix}USE_SSL", "true or false")
+        return text in ("1", "true", "yes", "on")
+
+    # -- JSON ------------------------------------------------------------------------------
+
+    def _json(self, setting: str, variable: str, default: Mapping[str, Any]) -> dict[str, Any]:
+        """A dict from the argument ``setting``, the variable, or the default: one entirely."""
+        if setting in self.arguments:
+            value, origin = self.arguments[setting], f"argument {setting}"
+            if not isinstance(value, dict):
+                raise _bad(origin, "a dict")
+        elif found := self._variable(variable):
+            text, origin = found
+            value = _parse_json(text, origin)
+        else:
+            return dict(default)
+        for name in value:
+            self.origins[f"{setting}.{name}"] = origin
+        return dict(value)
+
+    def _retry(self, setting: str, variable: str, default: Mapping[str, Any]) -> RetryPolicy:
+        given = self._json(setting, variable, {})
+        origin = next(iter(self.origins[f"{setting}.{n}"] for n in given), setting)
+        given = {_OLD_RETRY_NAMES.get(name, name): value for name, value in given.items()}
+        _check_names(given, default, origin)
+        if setting == "connection_retry":
+            given |= {name: self.arguments[name] for name in default if name in self.arguments}
+        values = {**default, **given}
+        places = {
+            name: f"argument {name}" if name in self.arguments else f"{origin}, {name}"
+            for name in default
+        }
+        fields = ("delay_s", "backoff", "jitter_s", "max_delay_s", "tries")
+        policy = RetryPolicy(
+            delay_s=_at_least(0, values["retry_delay"], places["retry_delay"]),
+            backoff=_at_least(1, values["retry_backoff"], places["retry_backoff"]),
+            jitter_s=_jitter(values["retry_jitter"], places["retry_jitter"]),
+            max_delay_s=_at_least(0, values["retry_max_delay"], places["retry_max_delay"]),
+            tries=_tries(values["retry_tries"], places["retry_tries"]),
+        )
+        for field, name in zip(fields, default, strict=True):
+            self.origins.pop(f"{setting}.{name}", None)
+            if name in given:
+                self.origins[f"{setting}.{field}"] = places[name]
+        return policy
+
+    def _transfer(self, direction: str, variable: str) -> TransferSettings:
+        """The settings of one direction; ``transfer_config`` sets both."""
+        if "transfer_config" in self.arguments:
+            given = self._json("transfer_config", "", {})
+            origin = "argument transfer_config"
+        else:
+            given = self._json(direction, variable, {})
+            origin = next(iter(self.origins.get(f"{direction}.{n}", "") for n in given), variable)
+        _check_transfer(given, origin)
+        sizes = self._sizes(direction, given, origin)
+        threads = given.get("use_threads", True)
+        if not isinstance(threads, bool):
+            raise _bad(f"{origin}, use_threads", "true or false")
+        values = {
+            "workers": (given.get("max_concurrency") if threads else 1, "max_concurrency"),
+            "block_bytes": (given.get("io_chunksize"), "io_chunksize"),
+            "bandwidth_bytes_per_s": (given.get("max_bandwidth"), "max_bandwidth"),
+            "attempts": (given.get("num_download_attempts"), "num_download_attempts"),
+        }
+        chosen = dict(sizes)
+        for field, (value, name) in values.items():
+            self.origins.pop(f"{direction}.{name}", None)
+            if value is not None:
+                chosen[field] = _whole(value, f"{origin}, {name}")
+                self.origins[f"{direction}.{field}"] = origin
+        return TransferSettings(**chosen)
+
+    def _sizes(self, direction: str, given: Mapping[str, Any], origin: str) -> dict[str, int]:
+        """The one place that decides from what size on, and in parts of what size.
+
+        An upload's sizes decide its ETag, so ``MULTIPART_THRESHOLD`` owns both and the same
+        keys in ``S3_UPLOAD_CONFIG`` are discarded, as documented ever since. A
+        ``transfer_config`` argument is stronger than either. Sizes of a download leave no trace.
+        """
+        threshold, where = DEFAULT_MULTIPART_THRESHOLD, "default"
+        if found := self._variable("MULTIPART_THRESHOLD"):
+            text, where = found
+            threshold = _whole(text, where)
+        part = threshold
+        if direction == "download":
+            threshold, part, where = 8 * MIB, 8 * MIB, "default"
+        wheres = [where, where]
+        if direction == "download" or origin.startswith("argument"):
+            if (value := given.get("multipart_threshold")) is not None:
+                threshold, wheres[0] = _whole(value, f"{origin}, multipart_threshold"), origin
+                if direction == "upload":
+                    part, wheres[1] = threshold, origin
+            if (value := given.get("multipart_chunksize")) is not None:
+                part, wheres[1] = _whole(value, f"{origin}, multipart_chunksize"), origin
+        elif "multipart_threshold" in given or "multipart_chunksize" in given:
+            wheres = [f"{w} (sizes in {origin} are discarded)" for w in wheres]
+        if part > LARGEST_PART:
+            raise _bad(wheres[1], f"a part of at most 5 GiB ({LARGEST_PART} bytes)")
+        for name, source in zip(("threshold_bytes", "part_size_bytes"), wheres, strict=True):
+            self.origins[f"{direction}.{name}"] = source
+        return {"threshold_bytes": threshold, "part_size_bytes": part}
+
+
+# -- checks of single values ---------------------------------------------------------------
+
+
+def _bad(origin: str, shape: str) -> ObjectClerkConfigurationException:
+    """An error that says which setting is wrong and what it should be, but not what it is."""
+    return ObjectClerkConfigurationException(f"{origin} must be {shape}")
+
+
+def _at_least(least: float, value: object, origin: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _bad(origin, f"a number, at least {least}")
+    if not least <= value < math.inf:
+        raise _bad(origin, f"a number, at least {least}")
+    return float(value)
+
+
+def _whole(value: object, origin: str) -> int:
+    """A positive whole number, given as such or as text."""
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            value = 0
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise _bad(origin, "a whole number, more than 0")
+    return value
+
+
+def _tries(value: object, origin: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < -1:
+        raise _bad(origin, "a whole number: attempts in all, or -1 for no limit")
+    return value
+
+
+def _jitter(value: object, origin: str) -> tuple[float, float]:
+    """A pair (least, most), or one number meaning (0, most)."""
+    pair = value if isinstance(value, (list, tuple)) else (0, value)
+    shape = "a number of seconds, or a pair (least, most)"
+    if len(pair) != 2:
+        raise _bad(origin, shape)
+    low, high = (_at_least(0, number, origin) for number in pair)
+    if low > high:
+        raise _bad(origin, shape)
+    return low, high
+
+
+def _check_names(given: Mapping[str, Any], known: Any, origin: str) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), list(known), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ObjectClerkConfigurationException(f"{origin} has an unknown key {name!r}: {hint}")
+
+
+def _check_transfer(given: Mapping[str, Any], origin: str) -> None:
+    """Accept what boto3's TransferConfig accepts, so that files written for it keep working."""
+    _check_names(given, TRANSFER_NAMES, origin)
+    if given.get("preferred_transfer_client") not in (None, "auto", "classic"):
+        raise _bad(
+            f"{origin}, preferred_transfer_client",
+            "'auto' or 'classic': the CRT client ignores custom endpoints",
+        )
+
+
+def _parse_json(text: str, origin: str) -> dict[str, Any]:
+    """The JSON object in ``text``; an error tells the position, never the text."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise _bad(origin, "a JSON object that names each key once")
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ObjectClerkConfigurationException(
+            f"{origin} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
+            'a JSON object such as {"name": 1} is expected'
+        ) from None
+    if not isinstance(value, dict):
+        raise _bad(origin, 'a JSON object such as {"name": 1}')
+    return value
+
+
+def _check_url(url: str, origin: str) -> str:
+    """The URL if it is ``http(s)://host[:port]`` without credentials."""
+    shape = "a URL such as https://s3.example.org:9000, without credentials or a query"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _bad(origin, shape) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise _bad(origin, shape)
+    if parts.query or parts.fragment or port == 0 or any(c.isspace() for c in url):
+        raise _bad(origin, shape)
+    return url.rstrip("/")
+
+
+def _join(host: str, port: object, use_ssl: bool, origin: str) -> str:
+    if "/" in host or "@" in host or not host.strip():
+        raise _bad(origin, "a host name or address alone; a URL goes into endpoint_url")
+    if port is not None:
+        try:
+            number = int(str(port))
+        except ValueError:
+            number = 0
+        if not 0 < number < 1 << 16:
+            raise _bad("port", "a number from 1 to 65535")
+        port = number
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"  # an IPv6 address
+    url = f"{'https' if use_ssl else 'http'}://{host}"
+    return _check_url(url if port is None else f"{url}:{port}", origin)
+
+
+def _read_dotenv(dotenv: str | os.PathLike[str] | bool) -> Mapping[str, str | None]:
+    if dotenv is False:
+        return {}
+    path = Path(".env") if dotenv is True else Path(dotenv)
+    if dotenv is True and not path.is_file():
+        return {}
+    from dotenv import dotenv_values  # most processes have none, so they need not pay for it
+
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return dotenv_values(stream=stream)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ObjectClerkConfigurationException(
+            f"the file {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        ) from error
+
+
+# -- the constants of 1.1.0 ----------------------------------------------------------------
+
+MULTIPART_THRESHOLD: int
+CLIENT_CONFIG: dict[str, Any]
+UPLOAD_CONFIG: dict[str, Any]
+DOWNLOAD_CONFIG: dict[str, Any]
+CHECKSUM_RETRY_CONFIG: dict[str, Any]
+
+
+def __getattr__(name: str) -> Any:
+    """Read a constant of 1.1.0 when it is first used, so that importing can never fail."""
+    loader = _Loader(None, True, {})
+    readers: dict[str, Callable[[], Any]] = {
+        "MULTIPART_THRESHOLD": lambda: loader._sizes("upload", {}, "")["threshold_bytes"],
+        "CLIENT_CONFIG": lambda: loader._json("", "S3_CLIENT_CONFIG", DEFAULT_CLIENT_CONFIG),
+        "UPLOAD_CONFIG": lambda: loader._json("", "S3_UPLOAD_CONFIG", {}),
+        "DOWNLOAD_CONFIG": lambda: loader._json("", "S3_DOWNLOAD_CONFIG", {}),
+        "CHECKSUM_RETRY_CONFIG": lambda: loader._json(
+            "", "CHECKSUM_RETRY_CONFIG", DEFAULT_CHECKSUM_RETRY
+        ),
+    }
+    if name not in readers:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return readers[name]()

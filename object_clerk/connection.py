@@ -1,0 +1,191 @@
+"""The one place that builds a boto3 client, and the one door through which requests go."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from botocore.config import Config
+
+from object_clerk.endpoint import Endpoint
+from object_clerk.exceptions import (
+    Failure,
+    ObjectClerkConfigurationException,
+    ObjectClerkException,
+    translate,
+)
+from object_clerk.retry import Operation, RetryBudget, retried
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from types_boto3_s3 import S3Client
+
+    from object_clerk.config import ClerkConfig
+
+#: Every S3 client needs a region to sign for; most private stores do not care which.
+FALLBACK_REGION = "us-east-1"
+
+
+class Connection:
+    """A boto3 client made from a :class:`~object_clerk.config.ClerkConfig`, when first used.
+
+    Safe to share between threads. A forked or unpickled copy builds a client of its own, since
+    sockets and locks must not be shared between processes.
+    """
+
+    def __init__(self, config: ClerkConfig) -> None:
+        self.config = config
+        self.endpoint = Endpoint()
+        self.botocore_config = _botocore_config(config)
+        self._client: S3Client | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def client(self) -> S3Client:
+        """The boto3 client.
+
+        Raises:
+            ObjectClerkConfigurationException: the settings make no client, or :meth:`close` was
+                called.
+        """
+        client = self._client
+        if client is not None and self._pid == os.getpid():
+            return client
+        with self._lock:
+            if self._closed:
+                raise ObjectClerkConfigurationException("this ObjectClerk was closed")
+            if self._client is None or self._pid != os.getpid():
+                self._client = self._build()
+                self._pid = os.getpid()
+            return self._client
+
+    def close(self) -> None:
+        """Close all connections. The client cannot be used afterwards."""
+        with self._lock:
+            self._closed = True
+            if self._client is not None and self._pid == os.getpid():
+                self._client.close()
+            self._client = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Connection, (self.config,)
+
+    @property
+    def budget(self) -> RetryBudget:
+        """The retry budget of this endpoint, shared by the whole process."""
+        return RetryBudget.shared(self.config.endpoint_url or "aws")
+
+    def _build(self) -> S3Client:
+        config = self.config
+        try:
+            # A session of its own: boto3's default session is not safe to use from threads.
+            session = boto3.session.Session()
+            region = config.region_name or session.region_name or FALLBACK_REGION
+            client = session.client(
+                "s3",
+                endpoint_url=config.endpoint_url,
+                region_name=region,
+                aws_access_key_id=config.access_key,
+                aws_secret_access_key=config.secret_key,
+                aws_session_token=config.session_token,
+                verify=config.ca_bundle,
+                config=self.botocore_config,
+            )
+        except ValueError as error:
+            raise ObjectClerkConfigurationException(str(error)) from error
+        client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
+        client.meta.events.register("before-send.s3", _announce_sending)
+        return client
+
+    def call(self, op: Operation, method: str, /, **parameters: Any) -> dict[str, Any]:
+        """Make one request, once.
+
+        Args:
+            op: the operation it belongs to.
+            method: the client's method, such as ``head_object``.
+            **parameters: S3's parameters; those that are None are left out.
+
+        Raises:
+            ObjectClerkException: what boto3 raised, translated.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            response = cast("dict[str, Any]", getattr(self.client, method)(**given))
+        except ObjectClerkException:
+            raise
+        except Exception as error:
+            found = translate(error, op.name, op.bucket, op.key)
+            self._recover(found)
+            raise found from error
+        op.saw(response)
+        return response
+
+    def _recover(self, error: ObjectClerkException) -> None:
+        """Do what may help the next attempt."""
+        if error.failure is Failure.CREDENTIALS and self.config.access_key is None:
+            with self._lock:
+                self._client = None  # a new client asks the credential chain again
+        elif error.failure is Failure.CREDENTIALS:
+            error.failure = Failure.FINAL  # fixed keys do not get fresher
+        elif error.failure is Failure.INTEGRITY:
+            self.client.close()  # idle connections only: the next attempt takes a fresh one
+
+    def accepted(self, method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of ``parameters`` that a request of the client takes."""
+        name = self.client.meta.method_to_api_mapping[method]
+        shape = self.client.meta.service_model.operation_model(name).input_shape
+        members = shape.members if shape is not None else {}
+        return {key: value for key, value in parameters.items() if key in members}
+
+
+@retried
+def request(
+    op: Operation, connection: Connection, method: str, /, **parameters: Any
+) -> dict[str, Any]:
+    """Make one request, repeated as the policy of ``op`` says; see :meth:`Connection.call`."""
+    return connection.call(op, method, **parameters)
+
+
+def _botocore_config(config: ClerkConfig) -> Config:
+    """The settings of the boto3 client, those of ``S3_CLIENT_CONFIG`` winning over ours.
+
+    Raises:
+        ObjectClerkConfigurationException: botocore does not take one of them.
+    """
+    workers = max(config.upload.workers, config.download.workers)
+    settings: dict[str, Any] = {
+        "signature_version": "s3v4",
+        # A part must not wait for a connection that another part holds.
+        "max_pool_connections": max(10, workers + 2),
+        # Trailing checksums fail on many stores, and a checksum that is not known to be checked
+        # proves nothing. Uploads carry Content-MD5 instead, and downloads are verified here.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        **config.client_config,
+        # Retrying is the work of retry.py alone: two layers would multiply their attempts.
+        "retries": {"total_max_attempts": 1},
+    }
+    try:
+        return Config(**settings)
+    except Exception as error:
+        raise ObjectClerkConfigurationException(f"client_config: {error}") from error
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """Give DeleteObjects the Content-MD5 that older stores insist on."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def _announce_sending(request: Any, **_: Any) -> None:
+    """Tell a body that it is now read to be sent, not to be signed."""
+    begin = getattr(request.body, "begin_sending", None)
+    if begin is not None:
+        begin()

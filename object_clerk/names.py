@@ -1,0 +1,77 @@
+"""Checks of bucket names, keys and metadata, made before any request."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from object_clerk.exceptions import ObjectClerkParameterException, ObjectClerkTypeException
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What S3 takes as a bucket: a name (old and foreign ones are laxer than today's rule), or the
+#: ARN of an access point.
+_BUCKET = re.compile(r"[A-Za-z0-9._\-]{1,255}|arn:[A-Za-z0-9\-]+:s3[A-Za-z0-9\-]*:\S+")
+_METADATA_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
+
+#: The longest key, in bytes of UTF-8 (Amazon S3 user guide, "Naming objects").
+LONGEST_KEY_BYTES = 1024
+
+
+def check_bucket(bucket: object) -> str:
+    """Return ``bucket`` if it can be a bucket's name."""
+    if not isinstance(bucket, str):
+        raise ObjectClerkTypeException(f"a bucket is a str, not {type(bucket).__name__}")
+    if not _BUCKET.fullmatch(bucket):
+        raise ObjectClerkParameterException(
+            f"{bucket!r} cannot be a bucket: letters, digits, '.', '-' and '_', 1 to 255 of them"
+        )
+    return bucket
+
+
+def check_key(key: object) -> str:
+    """Return ``key`` if it can be an object's key."""
+    if not isinstance(key, str):
+        raise ObjectClerkTypeException(f"a key is a str, not {type(key).__name__}")
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise ObjectClerkParameterException(
+            f"the key {key!r} cannot be written as UTF-8"
+        ) from error
+    if not 0 < length <= LONGEST_KEY_BYTES:
+        raise ObjectClerkParameterException(
+            f"a key has 1 to {LONGEST_KEY_BYTES} bytes, this one has {length}: {key[:40]!r}"
+        )
+    if "\0" in key:
+        raise ObjectClerkParameterException(f"the key {key!r} contains a NUL")
+    return key
+
+
+def check_metadata(metadata: object) -> Mapping[str, str]:
+    """Return ``metadata`` if HTTP headers can carry it: a dict of printable ASCII strings."""
+    if not isinstance(metadata, dict):
+        raise ObjectClerkTypeException(f"metadata is a dict, not {type(metadata).__name__}")
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ObjectClerkTypeException(
+                f"metadata maps str to str, but {name!r} is {type(value).__name__}"
+            )
+        if not _METADATA_NAME.fullmatch(name):
+            raise ObjectClerkParameterException(f"{name!r} cannot be the name of a header")
+        if not (value.isascii() and (value == "" or value.isprintable())):
+            raise ObjectClerkParameterException(
+                f"the metadata value of {name!r} has characters that HTTP headers cannot carry; "
+                "encode it first, for example with urllib.parse.quote"
+            )
+    return metadata
+
+
+def check_text(name: str, value: Any) -> str:
+    """Return ``value`` if it is a str that a header can carry."""
+    if not isinstance(value, str):
+        raise ObjectClerkTypeException(f"{name} is a str, not {type(value).__name__}")
+    if not value.isascii() or not value.isprintable() or not value:
+        raise ObjectClerkParameterException(f"{name} {value!r} cannot stand in a header")
+    return value

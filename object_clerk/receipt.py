@@ -1,0 +1,109 @@
+"""Receipts: what an operation did, and what was proved about the bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Verdict(enum.Enum):
+    """How well the bytes are proved, strongest first."""
+
+    CONTENT = "CONTENT"
+    """Our digest of all bytes equals an independent digest of the stored object."""
+    TRANSPORT = "TRANSPORT"
+    """The server checked each request body before it kept it, and the object's size fits."""
+    IDENTITY = "IDENTITY"
+    """Only size or ETag were compared."""
+    NONE = "NONE"
+    """Nothing was compared; the basis says why."""
+
+    @property
+    def strength(self) -> int:
+        """3 for CONTENT down to 0 for NONE."""
+        return 3 - list(Verdict).index(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict and what it rests on."""
+
+    verdict: Verdict
+    basis: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The record of one finished operation.
+
+    Attributes:
+        operation: the verb, such as ``upload_object``.
+        bucket: the bucket of the object that was read or made.
+        key: its key.
+        size: its length in bytes.
+        verdict: how well its bytes are proved.
+        basis: what the verdict rests on, in words.
+        etag: its ETag without quotes, as the server gave it.
+        version_id: its version, where the bucket has versions.
+        source: ``bucket/key`` it was copied or moved from.
+        digests: name of digest -> hexadecimal value, as computed here.
+        attempts: 1 + the number of requests that had to be repeated.
+        elapsed_s: seconds from call to receipt.
+        request_ids: the server's ids of the answers seen, at most the last eight.
+        notes: what a careful reader should know besides.
+    """
+
+    operation: str
+    bucket: str
+    key: str
+    size: int
+    verdict: Verdict
+    basis: str
+    etag: str | None = None
+    version_id: str | None = None
+    source: str | None = None
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    attempts: int = 1
+    elapsed_s: float = 0.0
+    request_ids: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The receipt as plain values that JSON can hold."""
+        return dataclasses.asdict(self) | {
+            "verdict": self.verdict.value,
+            "request_ids": list(self.request_ids),
+            "notes": list(self.notes),
+        }
+
+    def to_json(self) -> str:
+        """The receipt as one line of JSON."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation} {self.bucket}/{self.key}: {self.size} bytes, "
+            f"{self.verdict.value} ({self.basis}), {self.attempts} attempts, {self.elapsed_s:.3f} s"
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeleteOutcome:
+    """What became of one key of a bulk delete.
+
+    Attributes:
+        key: the key.
+        deleted: whether the server says that it is gone (or never was).
+        code: S3's error code if it is not.
+        message: the server's reason if it is not.
+    """
+
+    key: str
+    deleted: bool
+    code: str | None = None
+    message: str | None = None

@@ -1,0 +1,1 @@
+"""The movements of objects, one file each."""

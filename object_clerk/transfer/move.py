@@ -1,0 +1,67 @@
+"""Move: a proved copy, then the deletion of exactly what was copied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from object_clerk.exceptions import (
+    MoveIncomplete,
+    ObjectChanged,
+    ObjectClerkException,
+    ObjectNotFoundException,
+)
+from object_clerk.transfer.delete import delete
+from object_clerk.transfer.stream import Pin, pin
+
+if TYPE_CHECKING:
+    from object_clerk.receipt import Receipt
+    from object_clerk.retry import Operation
+    from object_clerk.transfer.copy import Copy
+
+#: What must not have changed between copy and delete.
+_IDENTITY = ("ETag", "ContentLength", "LastModified", "VersionId")
+
+
+def move(op: Operation, copy: Copy) -> Receipt:
+    """Copy, prove, make sure that the source is still what was copied, and delete it.
+
+    A crash at any point leaves the source, or the source and its proved copy, or the copy. In a
+    bucket with versions the deletion leaves a marker, and the source can be brought back.
+
+    Raises:
+        MoveIncomplete: the copy is proved, but the source could not be deleted.
+        ObjectChanged: somebody replaced the source after it was copied; it was not deleted.
+    """
+    receipt, source = copy.run()
+    try:
+        _check_unchanged(copy, source)
+        delete(op, copy.connection, *copy.source, None)
+    except ObjectChanged:
+        raise
+    except ObjectNotFoundException:
+        op.notes.append("somebody else deleted the source after it was copied")
+    except ObjectClerkException as error:
+        incomplete = MoveIncomplete(
+            f"copied to {'/'.join(copy.target)} and proved, but the source was not deleted: "
+            f"{error.message}; run the move again",
+            operation=op.name,
+            bucket=copy.source[0],
+            key=copy.source[1],
+            code=error.code,
+            status=error.status,
+            request_id=error.request_id,
+        )
+        incomplete.receipt = receipt
+        incomplete.attempts = error.attempts
+        raise incomplete from error
+    op.notes.append("the source was compared just before it was deleted, not in the same step")
+    return op.renewed(receipt)
+
+
+def _check_unchanged(copy: Copy, source: Pin) -> None:
+    now = pin(copy.op, copy.connection, *copy.source, {})
+    if any(now.answer.get(name) != source.answer.get(name) for name in _IDENTITY):
+        raise ObjectChanged(
+            "the source was replaced after it was copied; its new content is kept, and the copy "
+            f"of the old one is {'/'.join(copy.target)}"
+        )

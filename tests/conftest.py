@@ -1,0 +1,150 @@
+"""Options of the test-suite, its clean environment, and the account of servers at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import NAMES, Unavailable, foreign_variables, live
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEFAULT_SERVERS = ("moto", "ministack", "rclone", "swift")
+_UNAVAILABLE = "server unavailable: "
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("object-clerk")
+    group.addoption(
+        "--servers",
+        metavar="NAME,...",
+        help=f"servers for the contract tests: all, or some of {','.join(NAMES)} (default: the"
+        f" variable OBJECT_CLERK_SERVERS, else {','.join(_DEFAULT_SERVERS)}, and live when HOST,"
+        " PORT, ACCESS_KEY and SECRET_KEY are set)",
+    )
+    group.addoption(
+        "--require-minimum",
+        metavar="FILE",
+        help="JSON object of server names and numbers: fail if one of the chosen servers passed"
+        " fewer contract tests than that",
+    )
+
+
+def chosen_servers(config: pytest.Config) -> tuple[str, ...]:
+    """Return the names of the servers to test, in the order of the table.
+
+    Raises:
+        pytest.UsageError: An unknown name was given.
+    """
+    text = config.getoption("--servers") or os.environ.get("OBJECT_CLERK_SERVERS", "")
+    wanted = {name.strip() for name in text.split(",") if name.strip()}
+    if not wanted:
+        wanted = set(_DEFAULT_SERVERS) | ({"live"} if live.configured() else set())
+    if wanted == {"all"}:
+        wanted = set(NAMES)
+    if unknown := wanted - set(NAMES):
+        raise pytest.UsageError(f"unknown servers: {', '.join(sorted(unknown))}")
+    return tuple(name for name in NAMES if name in wanted)
+
+
+@contextlib.contextmanager
+def skip_unavailable() -> Iterator[None]:
+    """Skip the test when its server cannot be used here; the account at the end says why."""
+    try:
+        yield
+    except Unavailable as error:
+        pytest.skip(f"{_UNAVAILABLE}{error}")
+
+
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in foreign_variables():
+        monkeypatch.delenv(name)
+    # boto3 would otherwise read the files of whoever runs the tests, or ask a cloud's own host.
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_session_environment() -> Iterator[None]:
+    # Fixtures of the session come before the function's, and some of them make clients.
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _clean(monkeypatch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(_clean_session_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    _clean(monkeypatch)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # A property travels with the report, also from another process (pytest-xdist).
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and callspec.params.get("server") in NAMES:
+        item.user_properties.append(("server", callspec.params["server"]))
+
+
+class _Account:
+    """What became of each server's tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._counts: dict[str, Counter[str]] = {}
+        self._reasons: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = dict(report.user_properties).get("server")
+        if not isinstance(name, str):
+            return
+        counts = self._counts.setdefault(name, Counter())
+        if report.failed or report.skipped or report.when == "call":
+            counts[report.outcome] += 1
+        if report.skipped and isinstance(report.longrepr, tuple):
+            _, found, reason = str(report.longrepr[2]).partition(_UNAVAILABLE)
+            if found:
+                self._reasons[name] = reason
+
+    def shortfalls(self) -> list[str]:
+        """Return a sentence for each chosen server that passed too few tests."""
+        path = self._config.getoption("--require-minimum")
+        if not path:
+            return []
+        minimum = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = []
+        for name in chosen_servers(self._config):
+            passed = self._counts.get(name, Counter())["passed"]
+            if passed < minimum.get(name, 0):
+                found.append(f"server {name}: {passed} passed, {minimum[name]} required by {path}")
+        return found
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.shortfalls() and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self._counts and not self.shortfalls():
+            return
+        terminalreporter.section("servers")
+        for name in (each for each in NAMES if each in self._counts):
+            counts = self._counts[name]
+            line = ", ".join(f"{counts[each]} {each}" for each in ("passed", "skipped", "failed"))
+            if reason := self._reasons.get(name):
+                line += f"; unavailable: {reason}"
+            terminalreporter.write_line(f"server {name}: {line}")
+        for shortfall in self.shortfalls():
+            terminalreporter.write_line(shortfall, red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    chosen_servers(config)  # a wrong name is told at once
+    if not hasattr(config, "workerinput"):  # not in a worker of pytest-xdist
+        config.pluginmanager.register(_Account(config), "object-clerk-servers")

@@ -1,0 +1,1 @@
+"""One contract, run against every server that `tests.servers` can start."""
