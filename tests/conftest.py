@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import NAMES, Unavailable, foreign_variables, live
+from tests.servers import (
+    NAMES,
+    Server,
+    Traits,
+    Unavailable,
+    arrange,
+    foreign_variables,
+    live,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from types_boto3_s3 import S3Client
 
 _DEFAULT_SERVERS = ("moto", "ministack", "rclone", "swift")
 _UNAVAILABLE = "server unavailable: "
@@ -90,6 +101,40 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     callspec = getattr(item, "callspec", None)
     if callspec is not None and callspec.params.get("server") in NAMES:
         item.user_properties.append(("server", callspec.params["server"]))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that uses the fixture `server` against each chosen server."""
+    if "server" in metafunc.fixturenames:
+        # The scope makes pytest run all tests of one server together, whatever file they are in.
+        names = chosen_servers(metafunc.config)
+        metafunc.parametrize("server", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, _clean_session_environment: None) -> Iterator[Server]:
+    """A running server; the tests of an unavailable one are skipped with the reason."""
+    with skip_unavailable(), running(request.param) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def traits(server: Server) -> Traits:
+    """What the server does not do the way S3 is documented to."""
+    return server.traits
+
+
+@pytest.fixture(scope="session")
+def s3(server: Server) -> S3Client:
+    """A plain boto3 client with which to arrange and to check, independent of the library."""
+    return arrange.client(server)
+
+
+@pytest.fixture
+def bucket(server: Server, s3: S3Client) -> Iterator[str]:
+    """An empty bucket for this test alone; removed afterwards."""
+    with skip_unavailable(), arrange.fresh_bucket(server, s3) as name:
+        yield name
 
 
 class _Account:
