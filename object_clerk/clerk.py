@@ -132,6 +132,7 @@ class ObjectClerk:
             raise ObjectClerkParameterException("give either config or single settings")
         self.config = config
         self._connection = Connection(config)
+        self._connection.client  # noqa: B018 - what boto3 does not accept shows here and now
         self._on_receipt = on_receipt
         self._on_event = on_event
         listeners = (on_event, _receipt_listener(on_receipt) if on_receipt else None)
@@ -444,10 +445,10 @@ class ObjectClerk:
 
     def copy_object(
         self,
-        source_bucket: str,
-        source_object_key: str,
-        destination_bucket: str,
-        destination_object_key: str,
+        src_bucket: str,
+        src_key: str,
+        dst_bucket: str,
+        dst_key: str,
         verify_checksum: bool = True,
     ) -> Receipt:
         """Copy an object within the store, and prove that the copy has the source's bytes.
@@ -457,10 +458,10 @@ class ObjectClerk:
         servers carry an ETag over without looking at the bytes.
 
         Args:
-            source_bucket: bucket of the source.
-            source_object_key: key of the source.
-            destination_bucket: bucket of the copy.
-            destination_object_key: key of the copy; an object that is there is replaced.
+            src_bucket: bucket of the source.
+            src_key: key of the source.
+            dst_bucket: bucket of the copy.
+            dst_key: key of the copy; an object that is there is replaced.
             verify_checksum: False accepts the server's word.
 
         Raises:
@@ -469,18 +470,18 @@ class ObjectClerk:
             ObjectVerificationException: the copy differs. Nothing is deleted.
             ObjectChanged: the source was replaced underway.
         """
-        source = (source_bucket, source_object_key)
-        target = (destination_bucket, destination_object_key)
+        source = (src_bucket, src_key)
+        target = (dst_bucket, dst_key)
         with self._operation("copy_object", *target) as op:
             receipt, _ = self._copy(op, source, target, verify_checksum).run()
             return _finish(op, receipt)
 
     def move_object(
         self,
-        source_bucket: str,
-        source_object_key: str,
-        destination_bucket: str,
-        destination_object_key: str,
+        src_bucket: str,
+        src_key: str,
+        dst_bucket: str,
+        dst_key: str,
         verify_checksum: bool = True,
     ) -> Receipt:
         """Copy an object, prove the copy, and delete the source.
@@ -489,10 +490,10 @@ class ObjectClerk:
         the source or the proved copy, or both; running the move again is safe.
 
         Args:
-            source_bucket: bucket of the source.
-            source_object_key: key of the source.
-            destination_bucket: bucket of the copy.
-            destination_object_key: key of the copy; an object that is there is replaced.
+            src_bucket: bucket of the source.
+            src_key: key of the source.
+            dst_bucket: bucket of the copy.
+            dst_key: key of the copy; an object that is there is replaced.
             verify_checksum: False accepts the server's word for the copy.
 
         Raises:
@@ -500,8 +501,8 @@ class ObjectClerk:
             ObjectChanged: the source was replaced underway, and kept.
             ObjectClerkException: as for :meth:`copy_object`; the source is kept.
         """
-        source = (source_bucket, source_object_key)
-        target = (destination_bucket, destination_object_key)
+        source = (src_bucket, src_key)
+        target = (dst_bucket, dst_key)
         with self._operation("move_object", *target) as op:
             return _finish(op, move(op, self._copy(op, source, target, verify_checksum)))
 

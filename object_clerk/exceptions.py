@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import email.utils
 import enum
+import re
 from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
@@ -374,8 +375,13 @@ _TRANSPORT = (
      ObjectVerificationException, Failure.INTEGRITY),
     ((boto.ParamValidationError,), ObjectClerkParameterException, Failure.FINAL),
     ((boto.InvalidEndpointConfigurationError, boto.InvalidRegionError, boto.ProfileNotFound,
+      boto.UnknownSignatureVersionError,
       boto.ConfigParseError), ObjectClerkConfigurationException, Failure.FINAL),
 )  # fmt: skip
+
+
+#: A handshake that was cut may succeed the next time; a bad certificate or protocol will not.
+_TLS_MAY_PASS = re.compile(r"EOF|timed out|reset|SYSCALL", re.IGNORECASE)
 
 
 def _from_transport(error: BaseException) -> ObjectClerkException:
@@ -385,9 +391,11 @@ def _from_transport(error: BaseException) -> ObjectClerkException:
         return _FAILED(f"the answer made no sense ({said})", failure=Failure.TRANSIENT)
     for kinds, cls, failure in _TRANSPORT:
         if isinstance(error, kinds):
-            if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in said:
-                return cls(f"{said} (is the CA bundle right?)", failure=Failure.FINAL)
+            if isinstance(error, boto.SSLError) and not _TLS_MAY_PASS.search(said):
+                advice = "is it an https port, and is the CA bundle right?"
+                return cls(f"{said} ({advice})", failure=Failure.FINAL)
             return cls(said, failure=failure)
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    # A few errors of sockets and TLS come through botocore as they are.
+    if isinstance(error, OSError) or type(error).__module__.startswith("urllib3."):
         return ObjectClerkConnectionException(said, failure=Failure.AMBIGUOUS)
     return ObjectClerkException(f"{type(error).__name__}: {said}")

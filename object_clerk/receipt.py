@@ -37,6 +37,10 @@ class Finding:
     basis: str
 
 
+#: What a receipt says when the caller asked for no proof.
+SWITCHED_OFF = Finding(Verdict.NONE, "verification was switched off")
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The record of one finished operation.

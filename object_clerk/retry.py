@@ -26,10 +26,12 @@ from object_clerk.exceptions import (
     OperationCancelled,
     translate,
 )
-from object_clerk.receipt import Finding, Receipt, Verdict
+from object_clerk.receipt import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from object_clerk.receipt import Finding
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +177,7 @@ class Operation:
         self._begun = self._deadline_from = time.monotonic()
         self._allowed_s = patience.deadline_s or DEFAULT_DEADLINE_S
         self._cancelled = threading.Event()
+        self._lock = threading.Lock()
 
     def child(self, name: str, patience: Patience) -> Operation:
         """An operation on the same object that ends independently, such as cleaning up."""
@@ -285,7 +288,8 @@ class Operation:
 
     def announce_retry(self, attempt: int, wait_s: float, cause: ObjectClerkException) -> None:
         """Log and publish that a failed request will be repeated."""
-        self.retries += 1
+        with self._lock:
+            self.retries += 1
         self._notify(events.Retrying(self.name, self.bucket, self.key, attempt, wait_s, cause))
         log.warning("attempt %d failed, next in %.1f s: %s", attempt, wait_s, cause)
 
@@ -379,8 +383,3 @@ def _error(state: tenacity.RetryCallState) -> ObjectClerkException:
     error = state.outcome.exception()
     assert isinstance(error, ObjectClerkException)
     return error
-
-
-def finding_when_off() -> Finding:
-    """What a receipt says when the caller switched verification off."""
-    return Finding(Verdict.NONE, "verification was switched off")

@@ -9,7 +9,9 @@ from object_clerk.exceptions import Failure, ObjectUnverifiable, ObjectVerificat
 from object_clerk.receipt import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from object_clerk.checksum.etag import Layout
 
 
 class Stored(Protocol):
@@ -34,6 +36,15 @@ def etag_may_differ(answer: Mapping[str, Any]) -> bool:
     return kms or bool(answer.get("SSECustomerAlgorithm"))
 
 
+def require_evidence(etag: str | None, layouts: Sequence[Layout]) -> None:
+    """Raise ObjectUnverifiable if no bytes whatever could be compared with this ETag."""
+    if layouts:
+        return
+    if parts_of(etag) is None:
+        raise ObjectUnverifiable(f"its ETag {etag!r} is not made from MD5")
+    raise ObjectUnverifiable(f"its ETag is {etag}: it was uploaded in parts of an unknown size")
+
+
 def judge_read(
     etag: str | None, size: int, hasher: EtagHasher, answer: Mapping[str, Any]
 ) -> Finding:
@@ -42,7 +53,7 @@ def judge_read(
     Args:
         etag: the object's ETag, bare.
         size: the object's size in bytes, as the server stated it.
-        hasher: has taken all bytes that were read.
+        hasher: has taken all bytes that were read, under at least one layout.
         answer: the server's description of the object.
 
     Returns:
@@ -50,7 +61,7 @@ def judge_read(
 
     Raises:
         ObjectVerificationException: the bytes differ. Reading again may help.
-        ObjectUnverifiable: nothing to compare with, or no known layout gives this ETag. Reading
+        ObjectUnverifiable: the ETag need not be an MD5, or no known layout gives it. Reading
             again may help in the second case, since a changed byte looks just the same.
     """
     if hasher.size != size:
@@ -61,13 +72,10 @@ def judge_read(
     for layout, value in computed.items():
         if value == (etag or "").lower():
             return Finding(Verdict.CONTENT, f"ETag ({layout})")
-    parts = parts_of(etag)
-    if parts is None or etag_may_differ(answer):
-        raise ObjectUnverifiable(f"its ETag {etag!r} is not made from MD5")
-    if not computed:
-        raise ObjectUnverifiable(f"its ETag {etag!r} is of {parts} parts of an unknown size")
+    if etag_may_differ(answer):
+        raise ObjectUnverifiable(f"it is encrypted, and its ETag {etag} is not made from MD5")
     values = ", ".join(computed.values())
-    if parts:
+    if parts_of(etag):
         raise ObjectUnverifiable(
             f"its ETag is {etag}, ours would be {values}: the bytes changed on their way, or it "
             "was uploaded in parts of an unknown size",

@@ -22,8 +22,8 @@ from object_clerk.exceptions import (
     ObjectVerificationException,
     PreconditionFailed,
 )
-from object_clerk.receipt import Finding, Receipt, Verdict
-from object_clerk.retry import Operation, finding_when_off, retried
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
 from object_clerk.transfer.multipart import MultipartUpload
 from object_clerk.transfer.stream import ObjectStream, Pin, pin
@@ -106,11 +106,9 @@ class Copy:
         if not in_parts:
             answered = self._in_one(source)
         if answered and not self.verify:
-            return self.op.receipt(
-                finding_when_off(), size=source.size, source="/".join(self.source)
-            )
+            return self.op.receipt(SWITCHED_OFF, size=source.size, source="/".join(self.source))
         copied = self._head(source)
-        finding = self._compare(source, copied, in_parts) if self.verify else finding_when_off()
+        finding = self._compare(source, copied, in_parts) if self.verify else SWITCHED_OFF
         return self.op.receipt(
             finding,
             size=copied.size,

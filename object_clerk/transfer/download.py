@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -11,15 +12,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from object_clerk.checksum.etag import EtagHasher
-from object_clerk.checksum.evidence import judge_read
+from object_clerk.checksum.evidence import judge_read, require_evidence
 from object_clerk.checksum.layout import PartRange, candidate_layouts, split
 from object_clerk.exceptions import (
     ObjectClerkException,
     ObjectClerkFileException,
     ObjectClerkTypeException,
 )
-from object_clerk.receipt import Finding, Receipt, Verdict
-from object_clerk.retry import Operation, finding_when_off, retried
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
 from object_clerk.transfer.pool import run_parts
 from object_clerk.transfer.stream import ObjectStream, Pin, pin
@@ -80,14 +81,21 @@ class Download:
         return pin(self.op, self.connection, self.bucket, self.key, self.parameters)
 
     def hasher(self, pinned: Pin) -> EtagHasher:
-        """A hasher for the layouts that the object may have."""
+        """A hasher for the layouts that the object may have.
+
+        Raises:
+            ObjectUnverifiable: there is none, so reading the object would prove nothing.
+        """
+        if not self.verify:
+            return EtagHasher([])
         layouts = candidate_layouts(pinned.etag, pinned.size, self._own_part_size)
-        return EtagHasher(layouts if self.verify else [])
+        require_evidence(pinned.etag, layouts)
+        return EtagHasher(layouts)
 
     def judge(self, pinned: Pin, hasher: EtagHasher) -> Finding:
         """What the bytes that were hashed are worth."""
         if not self.verify:
-            return finding_when_off()
+            return SWITCHED_OFF
         return judge_read(pinned.etag, pinned.size, hasher, pinned.answer)
 
     def receipt(self, pinned: Pin, finding: Finding) -> Receipt:
@@ -167,7 +175,10 @@ def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Rece
     with ObjectReader(download) as reader:
         for block in reader.blocks():
             with _writing(repr(target)):
-                target.write(block)
+                rest = memoryview(block)
+                while rest:  # an unbuffered file may take less than it is given
+                    written = target.write(rest)
+                    rest = rest[len(rest) if written is None else written :]
     assert reader.receipt is not None
     return reader.receipt
 
@@ -200,8 +211,12 @@ def _fetch(download: Download, pinned: Pin, fd: int, part: PartRange) -> PartRan
     offset = part.offset
     for block in download.stream(pinned, part):
         with _writing("the temporary file"):
-            os.pwrite(fd, block, offset)
-        offset += len(block)
+            # A nearly full disk takes a part of what it is given before it refuses.
+            rest = memoryview(block)
+            while rest:
+                written = os.pwrite(fd, rest, offset)
+                rest = rest[written:]
+                offset += written
     return part
 
 
@@ -253,12 +268,22 @@ def _temporary_beside(path: Path, size: int) -> Iterator[tuple[int, Callable[[],
 
     try:
         if size and hasattr(os, "posix_fallocate"):
-            with _writing(str(path)):  # a full disk is noticed now rather than in the middle
-                os.posix_fallocate(fd, 0, size)
+            _reserve(fd, size, path)
         yield fd, publish
     finally:
         os.close(fd)
         temporary.unlink(missing_ok=True)
+
+
+def _reserve(fd: int, size: int, path: Path) -> None:
+    """Notice a full disk now rather than in the middle; not every file system can tell."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ObjectClerkFileException(
+                f"{path} cannot be written: {error.strerror}, {size} bytes are needed"
+            ) from error
 
 
 def _mode_for(path: Path) -> int:
@@ -328,6 +353,9 @@ class ObjectReader(io.RawIOBase):
             self._download.op.restart_deadline()  # the consumer decides how long reading takes
             return next(self._blocks, b"")
         except ObjectClerkException as error:
+            op = self._download.op
+            error.concerning(op.name, op.bucket, op.key)
+            op.failed(error)
             self._error = error
             raise
 

@@ -10,13 +10,12 @@ from object_clerk.exceptions import (
     ObjectClerkException,
     ObjectNotFoundException,
 )
-from object_clerk.transfer.delete import delete
-from object_clerk.transfer.stream import Pin, pin
+from object_clerk.retry import Operation, retried
 
 if TYPE_CHECKING:
     from object_clerk.receipt import Receipt
-    from object_clerk.retry import Operation
     from object_clerk.transfer.copy import Copy
+    from object_clerk.transfer.stream import Pin
 
 #: What must not have changed between copy and delete.
 _IDENTITY = ("ETag", "ContentLength", "LastModified", "VersionId")
@@ -34,12 +33,9 @@ def move(op: Operation, copy: Copy) -> Receipt:
     """
     receipt, source = copy.run()
     try:
-        _check_unchanged(copy, source)
-        delete(op, copy.connection, *copy.source, None)
+        _delete_source(op, copy, source)
     except ObjectChanged:
         raise
-    except ObjectNotFoundException:
-        op.notes.append("somebody else deleted the source after it was copied")
     except ObjectClerkException as error:
         incomplete = MoveIncomplete(
             f"copied to {'/'.join(copy.target)} and proved, but the source was not deleted: "
@@ -58,10 +54,22 @@ def move(op: Operation, copy: Copy) -> Receipt:
     return op.renewed(receipt)
 
 
-def _check_unchanged(copy: Copy, source: Pin) -> None:
-    now = pin(copy.op, copy.connection, *copy.source, {})
-    if any(now.answer.get(name) != source.answer.get(name) for name in _IDENTITY):
+@retried
+def _delete_source(op: Operation, copy: Copy, source: Pin) -> None:
+    """Delete the source if it is still what was copied: looked at anew before every attempt.
+
+    An attempt whose answer was lost may have deleted it, and somebody may have written the key
+    since; that must not be deleted by another attempt.
+    """
+    bucket, key = copy.source
+    where = {"Bucket": bucket, "Key": key}
+    try:
+        now = copy.connection.call(op, "head_object", **where)
+    except ObjectNotFoundException:
+        return  # by an attempt before, or by somebody else
+    if any(now.get(name) != source.answer.get(name) for name in _IDENTITY):
         raise ObjectChanged(
             "the source was replaced after it was copied; its new content is kept, and the copy "
             f"of the old one is {'/'.join(copy.target)}"
         )
+    copy.connection.call(op, "delete_object", **where)

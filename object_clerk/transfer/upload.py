@@ -24,8 +24,8 @@ from object_clerk.exceptions import (
     ObjectSaveException,
     ObjectVerificationException,
 )
-from object_clerk.receipt import Finding, Receipt, Verdict
-from object_clerk.retry import Operation, finding_when_off, retried
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
 from object_clerk.transfer.multipart import MultipartUpload
 from object_clerk.transfer.source import IN_MEMORY_BYTES, PartBody, Readable, Source, Spool
@@ -201,7 +201,7 @@ class Upload:
             "version_id": version_of(answer),
         }
         if body.digests is None:
-            return self.op.receipt(finding_when_off(), **facts)
+            return self.op.receipt(SWITCHED_OFF, **facts)
         expected = body.digests.md5.hex()
         finding = judge_stored(expected, facts["etag"], size, None)
         if finding is None:  # the answer did not settle it, so ask for the object itself
@@ -306,7 +306,7 @@ class _PartSender:
             "version_id": version_of(answer) or head.version_id,
         }
         if not upload.verify:
-            return upload.op.receipt(finding_when_off(), **facts)
+            return upload.op.receipt(SWITCHED_OFF, **facts)
         expected = composite([body.digests.md5 for body in bodies if body.digests])
         finding = (
             judge_stored(expected, head.etag, size, head)
