@@ -7,33 +7,43 @@ Start with :class:`ObjectClerk`::
     with ObjectClerk.from_env() as clerk:
         receipt = clerk.upload_object("night.fits", "raw", "2026/night.fits")
         print(receipt.verdict)
+
+The names below are imported when they are first used, so that what needs only a few of them, as
+the command line does for its help, does not wait for boto3.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from object_clerk._version import __version__
-from object_clerk.clerk import ObjectClerk
-from object_clerk.config import ClerkConfig
-from object_clerk.exceptions import (
-    BucketNotFoundException,
-    DeleteIncomplete,
-    MoveIncomplete,
-    ObjectChanged,
-    ObjectClerkConfigurationException,
-    ObjectClerkConnectionException,
-    ObjectClerkException,
-    ObjectClerkFileException,
-    ObjectClerkParameterException,
-    ObjectClerkServerAuthException,
-    ObjectClerkServerInternalException,
-    ObjectClerkTimeoutException,
-    ObjectClerkTypeException,
-    ObjectNotFoundException,
-    ObjectSaveException,
-    ObjectUnverifiable,
-    ObjectVerificationException,
-    PreconditionFailed,
-)
-from object_clerk.receipt import DeleteOutcome, Receipt, Verdict
-from object_clerk.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from object_clerk.clerk import ObjectClerk
+    from object_clerk.config import ClerkConfig
+    from object_clerk.exceptions import (
+        BucketNotFoundException,
+        DeleteIncomplete,
+        MoveIncomplete,
+        ObjectChanged,
+        ObjectClerkConfigurationException,
+        ObjectClerkConnectionException,
+        ObjectClerkException,
+        ObjectClerkFileException,
+        ObjectClerkParameterException,
+        ObjectClerkServerAuthException,
+        ObjectClerkServerInternalException,
+        ObjectClerkTimeoutException,
+        ObjectClerkTypeException,
+        ObjectNotFoundException,
+        ObjectSaveException,
+        ObjectUnverifiable,
+        ObjectVerificationException,
+        PreconditionFailed,
+    )
+    from object_clerk.receipt import DeleteOutcome, Receipt, Verdict
+    from object_clerk.retry import RetryPolicy
 
 __all__ = [
     "BucketNotFoundException",
@@ -62,3 +72,24 @@ __all__ = [
     "Verdict",
     "__version__",
 ]
+
+_HOMES = {
+    "ObjectClerk": "clerk",
+    "ClerkConfig": "config",
+    "DeleteOutcome": "receipt",
+    "Receipt": "receipt",
+    "Verdict": "receipt",
+    "RetryPolicy": "retry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'exceptions')}")
+    globals()[name] = value = getattr(home, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -516,7 +516,7 @@ class ObjectClerk:
             BucketNotFoundException: there is no such bucket.
         """
         with self._operation("delete_object", bucket, object_key) as op:
-            delete(op, self._connection, bucket, object_key, version_id)
+            delete(op, self._connection, bucket, object_key, _version(version_id))
             op.finished(None)
 
     def delete_objects(self, bucket: str, object_keys: Iterable[str]) -> list[DeleteOutcome]:
@@ -558,7 +558,9 @@ class ObjectClerk:
             expires_in_s: seconds of life, 1 to 604800 (a week).
             version_id: a version other than the current one.
         """
-        return self._presign("get_object", bucket, object_key, expires_in_s, VersionId=version_id)
+        return self._presign(
+            "get_object", bucket, object_key, expires_in_s, VersionId=_version(version_id)
+        )
 
     def presign_put(
         self,
@@ -631,7 +633,12 @@ class ObjectClerk:
 
     def _head(self, op: Operation, bucket: str, key: str, version_id: str | None) -> dict[str, Any]:
         return request(
-            op, self._connection, "head_object", Bucket=bucket, Key=key, VersionId=version_id
+            op,
+            self._connection,
+            "head_object",
+            Bucket=bucket,
+            Key=key,
+            VersionId=_version(version_id),
         )
 
     def _check_bucket_exists(self, op: Operation, bucket: str) -> None:
@@ -665,7 +672,7 @@ class ObjectClerk:
                 "a range of an object cannot be verified; use clerk.client.get_object for that"
             )
         if version_id is not None:
-            parameters["VersionId"] = check_text("version_id", version_id)
+            parameters["VersionId"] = _version(version_id)
         return Download(
             op,
             self._connection,
@@ -698,6 +705,11 @@ def _receipt_listener(on_receipt: Callable[[Receipt], None]) -> events.Listener:
             on_receipt(event.receipt)
 
     return listen
+
+
+def _version(version_id: str | None) -> str | None:
+    """The version, if any; an empty one would silently mean the current object."""
+    return None if version_id is None else check_text("version_id", version_id)
 
 
 def _positive(name: str, value: int | None) -> int | None:

@@ -22,16 +22,24 @@ are first asked for.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from object_clerk.exceptions import ObjectClerkConfigurationException
 from object_clerk.retry import Patience, RetryPolicy
+from object_clerk.values import (
+    at_least,
+    attempts,
+    bad,
+    check_names,
+    check_url,
+    jitter,
+    join_url,
+    parse_json,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -271,14 +279,14 @@ class _Loader:
             value = math.nan
         if not 0 < value < math.inf:
             origin = self.origins[setting]
-            raise _bad(f"{origin} {setting}" if origin == "argument" else origin, shape)
+            raise bad(f"{origin} {setting}" if origin == "argument" else origin, shape)
         return value
 
     def _page_size(self) -> int:
         shape = f"a whole number, 1 to {LARGEST_PAGE}"
         size = self._number("list_objects_page_size", int, shape)
         if size is not None and size > LARGEST_PAGE:
-            raise _bad("argument list_objects_page_size", shape)
+            raise bad("argument list_objects_page_size", shape)
         return int(size or LARGEST_PAGE)
 
     # -- where to and as whom --------------------------------------------------------------
@@ -330,23 +338,23 @@ class _Loader:
         if "endpoint_url" in self.arguments and "host" in self.arguments:
             raise ObjectClerkConfigurationException("give either host and port or endpoint_url")
         if "endpoint_url" in self.arguments:
-            return _check_url(str(self._first("endpoint_url")), "argument endpoint_url")
+            return check_url(str(self._first("endpoint_url")), "argument endpoint_url")
         if "host" in self.arguments:
             self.origins["endpoint_url"] = "argument"
             host, port = str(self.arguments["host"]), self.arguments.get("port")
-            return _join(host, port, bool(self.arguments.get("use_ssl")), "argument host")
+            return join_url(host, port, bool(self.arguments.get("use_ssl")), "argument host")
         if not from_environment:
             return None
         if url := self._first("endpoint_url", "OBJECT_STORE_ENDPOINT_URL"):
-            return _check_url(url, "variable OBJECT_STORE_ENDPOINT_URL")
+            return check_url(url, "variable OBJECT_STORE_ENDPOINT_URL")
         for prefix in ("OBJECT_STORE_", *([""] if bare else [])):
             if name := self._first("endpoint_url", f"{prefix}HOST"):
                 number = self._variable(f"{prefix}PORT")
-                return _join(
+                return join_url(
                     name, number and number[0], self._use_ssl(prefix), f"variable {prefix}HOST"
                 )
         if url := self._first("endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-            return _check_url(url, self.origins["endpoint_url"])
+            return check_url(url, self.origins["endpoint_url"])
         return None
 
     def _use_ssl(self, prefix: str) -> bool:
@@ -354,7 +362,7 @@ class _Loader:
             return bool(self.arguments["use_ssl"])
         text = (self._variable(f"{prefix}USE_SSL") or ("false",))[0].lower()
         if text not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
-            raise _bad(f"variable {prefix}USE_SSL", "true or false")
+            raise bad(f"variable {prefix}USE_SSL", "true or false")
         return text in ("1", "true", "yes", "on")
 
     # -- JSON ------------------------------------------------------------------------------
@@ -364,10 +372,10 @@ class _Loader:
         if setting in self.arguments:
             value, origin = self.arguments[setting], f"argument {setting}"
             if not isinstance(value, dict):
-                raise _bad(origin, "a dict")
+                raise bad(origin, "a dict")
         elif found := self._variable(variable):
             text, origin = found
-            value = _parse_json(text, origin)
+            value = parse_json(text, origin)
         else:
             return dict(default)
         for name in value:
@@ -378,7 +386,7 @@ class _Loader:
         given = self._json(setting, variable, {})
         origin = next(iter(self.origins[f"{setting}.{n}"] for n in given), setting)
         given = {_OLD_RETRY_NAMES.get(name, name): value for name, value in given.items()}
-        _check_names(given, default, origin)
+        check_names(given, default, origin)
         if setting == "connection_retry":
             given |= {name: self.arguments[name] for name in default if name in self.arguments}
         values = {**default, **given}
@@ -388,11 +396,11 @@ class _Loader:
         }
         fields = ("delay_s", "backoff", "jitter_s", "max_delay_s", "tries")
         policy = RetryPolicy(
-            delay_s=_at_least(0, values["retry_delay"], places["retry_delay"]),
-            backoff=_at_least(1, values["retry_backoff"], places["retry_backoff"]),
-            jitter_s=_jitter(values["retry_jitter"], places["retry_jitter"]),
-            max_delay_s=_at_least(0, values["retry_max_delay"], places["retry_max_delay"]),
-            tries=_tries(values["retry_tries"], places["retry_tries"]),
+            delay_s=at_least(0, values["retry_delay"], places["retry_delay"]),
+            backoff=at_least(1, values["retry_backoff"], places["retry_backoff"]),
+            jitter_s=jitter(values["retry_jitter"], places["retry_jitter"]),
+            max_delay_s=at_least(0, values["retry_max_delay"], places["retry_max_delay"]),
+            tries=attempts(values["retry_tries"], places["retry_tries"]),
         )
         for field, name in zip(fields, default, strict=True):
             self.origins.pop(f"{setting}.{name}", None)
@@ -412,7 +420,7 @@ class _Loader:
         sizes = self._sizes(direction, given, origin)
         threads = given.get("use_threads", True)
         if not isinstance(threads, bool):
-            raise _bad(f"{origin}, use_threads", "true or false")
+            raise bad(f"{origin}, use_threads", "true or false")
         values = {
             "workers": (given.get("max_concurrency") if threads else 1, "max_concurrency"),
             "block_bytes": (given.get("io_chunksize"), "io_chunksize"),
@@ -423,7 +431,7 @@ class _Loader:
         for field, (value, name) in values.items():
             self.origins.pop(f"{direction}.{name}", None)
             if value is not None:
-                chosen[field] = _whole(value, f"{origin}, {name}")
+                chosen[field] = whole_number(value, f"{origin}, {name}")
                 self.origins[f"{direction}.{field}"] = origin
         return TransferSettings(**chosen)
 
@@ -437,141 +445,35 @@ class _Loader:
         threshold, where = DEFAULT_MULTIPART_THRESHOLD, "default"
         if found := self._variable("MULTIPART_THRESHOLD"):
             text, where = found
-            threshold = _whole(text, where)
+            threshold = whole_number(text, where)
         part = threshold
         if direction == "download":
             threshold, part, where = 8 * MIB, 8 * MIB, "default"
         wheres = [where, where]
         if direction == "download" or origin.startswith("argument"):
             if (value := given.get("multipart_threshold")) is not None:
-                threshold, wheres[0] = _whole(value, f"{origin}, multipart_threshold"), origin
+                threshold, wheres[0] = whole_number(value, f"{origin}, multipart_threshold"), origin
                 if direction == "upload":
                     part, wheres[1] = threshold, origin
             if (value := given.get("multipart_chunksize")) is not None:
-                part, wheres[1] = _whole(value, f"{origin}, multipart_chunksize"), origin
+                part, wheres[1] = whole_number(value, f"{origin}, multipart_chunksize"), origin
         elif "multipart_threshold" in given or "multipart_chunksize" in given:
             wheres = [f"{w} (sizes in {origin} are discarded)" for w in wheres]
         if part > LARGEST_PART:
-            raise _bad(wheres[1], f"a part of at most 5 GiB ({LARGEST_PART} bytes)")
+            raise bad(wheres[1], f"a part of at most 5 GiB ({LARGEST_PART} bytes)")
         for name, source in zip(("threshold_bytes", "part_size_bytes"), wheres, strict=True):
             self.origins[f"{direction}.{name}"] = source
         return {"threshold_bytes": threshold, "part_size_bytes": part}
 
 
-# -- checks of single values ---------------------------------------------------------------
-
-
-def _bad(origin: str, shape: str) -> ObjectClerkConfigurationException:
-    """An error that says which setting is wrong and what it should be, but not what it is."""
-    return ObjectClerkConfigurationException(f"{origin} must be {shape}")
-
-
-def _at_least(least: float, value: object, origin: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _bad(origin, f"a number, at least {least}")
-    if not least <= value < math.inf:
-        raise _bad(origin, f"a number, at least {least}")
-    return float(value)
-
-
-def _whole(value: object, origin: str) -> int:
-    """A positive whole number, given as such or as text."""
-    if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            value = 0
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise _bad(origin, "a whole number, more than 0")
-    return value
-
-
-def _tries(value: object, origin: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < -1:
-        raise _bad(origin, "a whole number: attempts in all, or -1 for no limit")
-    return value
-
-
-def _jitter(value: object, origin: str) -> tuple[float, float]:
-    """A pair (least, most), or one number meaning (0, most)."""
-    pair = value if isinstance(value, (list, tuple)) else (0, value)
-    shape = "a number of seconds, or a pair (least, most)"
-    if len(pair) != 2:
-        raise _bad(origin, shape)
-    low, high = (_at_least(0, number, origin) for number in pair)
-    if low > high:
-        raise _bad(origin, shape)
-    return low, high
-
-
-def _check_names(given: Mapping[str, Any], known: Any, origin: str) -> None:
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), list(known), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ObjectClerkConfigurationException(f"{origin} has an unknown key {name!r}: {hint}")
-
-
 def _check_transfer(given: Mapping[str, Any], origin: str) -> None:
     """Accept what boto3's TransferConfig accepts, so that files written for it keep working."""
-    _check_names(given, TRANSFER_NAMES, origin)
+    check_names(given, TRANSFER_NAMES, origin)
     if given.get("preferred_transfer_client") not in (None, "auto", "classic"):
-        raise _bad(
+        raise bad(
             f"{origin}, preferred_transfer_client",
             "'auto' or 'classic': the CRT client ignores custom endpoints",
         )
-
-
-def _parse_json(text: str, origin: str) -> dict[str, Any]:
-    """The JSON object in ``text``; an error tells the position, never the text."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            raise _bad(origin, "a JSON object that names each key once")
-        return dict(pairs)
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise ObjectClerkConfigurationException(
-            f"{origin} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
-            'a JSON object such as {"name": 1} is expected'
-        ) from None
-    if not isinstance(value, dict):
-        raise _bad(origin, 'a JSON object such as {"name": 1}')
-    return value
-
-
-def _check_url(url: str, origin: str) -> str:
-    """The URL if it is ``http(s)://host[:port]`` without credentials."""
-    shape = "a URL such as https://s3.example.org:9000, without credentials or a query"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise _bad(origin, shape) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise _bad(origin, shape)
-    if parts.query or parts.fragment or port == 0 or any(c.isspace() for c in url):
-        raise _bad(origin, shape)
-    return url.rstrip("/")
-
-
-def _join(host: str, port: object, use_ssl: bool, origin: str) -> str:
-    if "/" in host or "@" in host or not host.strip():
-        raise _bad(origin, "a host name or address alone; a URL goes into endpoint_url")
-    if port is not None:
-        try:
-            number = int(str(port))
-        except ValueError:
-            number = 0
-        if not 0 < number < 1 << 16:
-            raise _bad("port", "a number from 1 to 65535")
-        port = number
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"  # an IPv6 address
-    url = f"{'https' if use_ssl else 'http'}://{host}"
-    return _check_url(url if port is None else f"{url}:{port}", origin)
 
 
 def _read_dotenv(dotenv: str | os.PathLike[str] | bool) -> Mapping[str, str | None]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import io
 import os
-import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -22,6 +20,7 @@ from object_clerk.exceptions import (
 from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
+from object_clerk.transfer.files import temporary_beside, write_at, writing
 from object_clerk.transfer.pool import run_parts
 from object_clerk.transfer.stream import ObjectStream, Pin, pin
 
@@ -174,7 +173,7 @@ def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Rece
         )
     with ObjectReader(download) as reader:
         for block in reader.blocks():
-            with _writing(repr(target)):
+            with writing(repr(target)):
                 rest = memoryview(block)
                 while rest:  # an unbuffered file may take less than it is given
                     written = target.write(rest)
@@ -188,7 +187,7 @@ def _save(op: Operation, download: Download, path: Path) -> Receipt:
     pinned = download.pin()
     op.allow_for(pinned.size)
     hasher = download.hasher(pinned)
-    with _taken_back(op) as took, _temporary_beside(path, pinned.size) as (fd, publish):
+    with _taken_back(op) as took, temporary_beside(path, pinned.size) as (fd, publish):
         frontier = _Frontier(fd, hasher, took)
         run_parts(op, download.settings.workers, _parts(download, pinned, fd), frontier.finished)
         finding = download.judge(pinned, hasher)
@@ -210,13 +209,8 @@ def _parts(download: Download, pinned: Pin, fd: int) -> Iterator[Callable[[], Pa
 def _fetch(download: Download, pinned: Pin, fd: int, part: PartRange) -> PartRange:
     offset = part.offset
     for block in download.stream(pinned, part):
-        with _writing("the temporary file"):
-            # A nearly full disk takes a part of what it is given before it refuses.
-            rest = memoryview(block)
-            while rest:
-                written = os.pwrite(fd, rest, offset)
-                rest = rest[written:]
-                offset += written
+        write_at(fd, block, offset)
+        offset += len(block)
     return part
 
 
@@ -241,70 +235,6 @@ class _Frontier:
                     raise ObjectClerkFileException("the temporary file was truncated by somebody")
                 self._hasher.update(block)
                 left -= len(block)
-
-
-@contextlib.contextmanager
-def _temporary_beside(path: Path, size: int) -> Iterator[tuple[int, Callable[[], None]]]:
-    """A temporary file in the directory of ``path`` and a function that renames it to ``path``.
-
-    It is gone afterwards unless that function was called.
-    """
-    with _writing(str(path.parent)):
-        fd, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
-
-    def publish() -> None:
-        with _writing(str(path)):
-            # mkstemp makes files that only their owner can read; give this one the mode that it
-            # would have if it had simply been opened, or that of the file it replaces.
-            os.fchmod(fd, _mode_for(path))
-            os.fsync(fd)
-            temporary.replace(path)
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-
-    try:
-        if size and hasattr(os, "posix_fallocate"):
-            _reserve(fd, size, path)
-        yield fd, publish
-    finally:
-        os.close(fd)
-        temporary.unlink(missing_ok=True)
-
-
-def _reserve(fd: int, size: int, path: Path) -> None:
-    """Notice a full disk now rather than in the middle; not every file system can tell."""
-    try:
-        os.posix_fallocate(fd, 0, size)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ObjectClerkFileException(
-                f"{path} cannot be written: {error.strerror}, {size} bytes are needed"
-            ) from error
-
-
-def _mode_for(path: Path) -> int:
-    try:
-        return path.stat().st_mode & 0o777
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
-
-
-@contextlib.contextmanager
-def _writing(name: str) -> Iterator[None]:
-    """Whatever a local file raises becomes an error of ours that names it."""
-    try:
-        yield
-    except ObjectClerkException:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ObjectClerkFileException(f"{name} cannot be written: {reason}") from error
 
 
 # -- as a stream ---------------------------------------------------------------------------
