@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from object_clerk.endpoint import Endpoint
     from object_clerk.receipt import DeleteOutcome, Receipt
 
+#: Parameters of S3's requests that ``extra_args`` cannot have: the clerk computes them.
+_OURS = frozenset({"Bucket", "Key", "Body", "ContentLength", "ContentMD5", "Range", "PartNumber"})
+
 #: The longest life of a presigned URL, a week (Amazon S3 user guide, "Presigned URLs").
 LONGEST_PRESIGNED_S = 7 * 24 * 3600
 
@@ -652,11 +655,14 @@ class ObjectClerk:
             return  # we may not look at the bucket, but it was said that the key is missing
 
     def _accepted(self, method: str, extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
-        """``extra_args`` if S3 knows all of them."""
+        """``extra_args`` if S3 knows all of them, and none is for the clerk to decide."""
         given = dict(extra_args or {})
         accepted = self._connection.accepted(method, given)
-        for name in given.keys() - accepted.keys() | given.keys() & {"Bucket", "Key", "Body"}:
-            raise ObjectClerkParameterException(f"extra_args cannot have {name!r} for {method}")
+        ours = {name for name in given if name in _OURS or name.startswith("Checksum")}
+        for name in given.keys() - accepted.keys() | ours:
+            raise ObjectClerkParameterException(
+                f"extra_args of {method} cannot have {name!r}; clerk.client takes all that S3 does"
+            )
         return accepted
 
     def _download(
@@ -667,10 +673,6 @@ class ObjectClerk:
         extra_args: Mapping[str, Any] | None,
     ) -> Download:
         parameters = self._accepted("get_object", extra_args)
-        if "Range" in parameters or "PartNumber" in parameters:
-            raise ObjectClerkParameterException(
-                "a range of an object cannot be verified; use clerk.client.get_object for that"
-            )
         if version_id is not None:
             parameters["VersionId"] = _version(version_id)
         return Download(

@@ -87,6 +87,7 @@ class Upload:
         self.key = key
         self.where = {"Bucket": bucket, "Key": key}
         self.parameters = parameters
+        self.conditions = {k: v for k, v in parameters.items() if k in ("IfMatch", "IfNoneMatch")}
         self.customer_key = {k: v for k, v in parameters.items() if k.startswith("SSECustomer")}
         self.part_size = upload_part_size(settings.part_size_bytes)
         self._bandwidth = Bandwidth(settings.bandwidth_bytes_per_s)
@@ -141,7 +142,10 @@ class Upload:
         crc32 = self.verify and self._server_checks_crc32()
         algorithm = {"ChecksumAlgorithm": "CRC32"} if crc32 else {}
         with MultipartUpload(
-            self.op, self.connection, self.where, {**self.parameters, **algorithm}
+            self.op,
+            self.connection,
+            self.where,
+            {k: v for k, v in self.parameters.items() if k not in self.conditions} | algorithm,
         ) as multipart:
             sender = _PartSender(self, multipart, crc32)
             tasks = (functools.partial(sender.send, readable, part) for readable, part in parts)
@@ -298,7 +302,7 @@ class _PartSender:
         upload = self._upload
         bodies = [self._sent[part["PartNumber"]] for part in done]
         size = sum(body.length for body in bodies)
-        answer = self._multipart.publish(done, **upload.customer_key)
+        answer = self._multipart.publish(done, **upload.customer_key, **upload.conditions)
         head = upload.head(version_of(answer))
         facts: dict[str, Any] = {
             "size": size,
