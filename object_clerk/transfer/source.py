@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import io
 import os
@@ -52,19 +53,21 @@ class Source:
         self.name = name
         self.size = size
 
-    def readable(self) -> Readable:
-        """The source as bytes that can be read at any offset; only if its size is known."""
-        raise NotImplementedError
-
-    def spooled(self, length: int) -> Spool:
-        """The next ``length`` bytes or fewer, set aside; only if the size is not known."""
-        raise NotImplementedError
-
     def check_unchanged(self) -> None:
         """Raise ObjectSaveException if the source was changed since it was opened."""
 
     def close(self) -> None:
         """Release what this object opened itself, but never what the caller did."""
+
+
+class SizedSource(Source, abc.ABC):
+    """A source of known length; it is :class:`Readable`."""
+
+    size: int
+
+    @abc.abstractmethod
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See :class:`Readable`."""
 
 
 class PartBody:
@@ -163,21 +166,18 @@ class Spool:
         self._file.close()
 
 
-class _Buffer(Source):
+class _Buffer(SizedSource):
     """bytes, bytearray, memoryview."""
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._view = memoryview(data).cast("B")
         super().__init__(f"{type(data).__name__} of {len(self._view)} bytes", len(self._view))
 
-    def readable(self) -> Readable:
-        return cast("Readable", self)
-
     def read_at(self, offset: int, length: int) -> bytes:
         return bytes(self._view[offset : offset + length])
 
 
-class _File(Source):
+class _File(SizedSource):
     """A regular file given by its path."""
 
     def __init__(self, path: Path) -> None:
@@ -189,9 +189,6 @@ class _File(Source):
     def _state(self) -> tuple[int, int]:
         found = os.fstat(self._fd)
         return found.st_size, found.st_mtime_ns
-
-    def readable(self) -> Readable:
-        return cast("Readable", self)
 
     def read_at(self, offset: int, length: int) -> bytes:
         with _reading(self.name):
@@ -217,7 +214,7 @@ class _File(Source):
         os.close(self._fd)
 
 
-class _SeekableStream(Source):
+class _SeekableStream(SizedSource):
     """A stream of the caller's that can be rewound; left open, standing at its end."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -230,9 +227,6 @@ class _SeekableStream(Source):
             # A buffer that was just written stands at its end; its writer means all of it.
             self._begin = begin if begin < end else 0
         super().__init__(f"stream {_name_of(stream)}", end - self._begin)
-
-    def readable(self) -> Readable:
-        return cast("Readable", self)
 
     def read_at(self, offset: int, length: int) -> bytes:
         with self._lock, _reading(self.name):
@@ -247,7 +241,7 @@ class _SeekableStream(Source):
             self._stream.seek(0, os.SEEK_END)
 
 
-class _Pipe(Source):
+class Pipe(Source):
     """A stream that can be read only once, from front to back."""
 
     def __init__(self, stream: IO[bytes], owned: bool = False) -> None:
@@ -256,21 +250,29 @@ class _Pipe(Source):
         super().__init__(f"stream {_name_of(stream)}", None)
 
     def spooled(self, length: int) -> Spool:
-        spool = Spool()
-        while spool.size < length:
-            with _reading(self.name):
-                block = _checked(self._stream.read(min(BLOCK_BYTES, length - spool.size)))
-            if not block:
-                break
-            spool.write(block)
-        return spool
+        """The next ``length`` bytes or fewer, set aside.
+
+        Raises:
+            ObjectSaveException: the stream cannot be read, or there is no room.
+        """
+        with contextlib.ExitStack() as on_error:
+            spool = Spool()
+            on_error.callback(spool.close)
+            while spool.size < length:
+                with _reading(self.name):
+                    block = _checked(self._stream.read(min(BLOCK_BYTES, length - spool.size)))
+                if not block:
+                    break
+                spool.write(block)
+            on_error.pop_all()
+            return spool
 
     def close(self) -> None:
         if self._owned:
             self._stream.close()
 
 
-def open_source(data: object) -> Source:
+def open_source(data: object) -> SizedSource | Pipe:
     """Make a source of whatever :meth:`ObjectClerk.upload_object` takes.
 
     Args:
@@ -292,17 +294,17 @@ def open_source(data: object) -> Source:
             f"cannot upload a {type(data).__name__}: give a path, bytes, or a binary stream"
         )
     stream = cast("IO[bytes]", data)
-    return _SeekableStream(stream) if _seekable(stream) else _Pipe(stream)
+    return _SeekableStream(stream) if _seekable(stream) else Pipe(stream)
 
 
-def _open_path(path: Path) -> Source:
+def _open_path(path: Path) -> SizedSource | Pipe:
     with _reading(f"{path} (a str is the path of a file; give bytes to upload their content)"):
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise ObjectSaveException(f"{path} is a directory")
     if not stat.S_ISREG(mode):
         with _reading(str(path)):
-            return _Pipe(path.open("rb"), owned=True)
+            return Pipe(path.open("rb"), owned=True)
     return _File(path)
 
 

@@ -28,7 +28,14 @@ from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
 from object_clerk.transfer.multipart import MultipartUpload
-from object_clerk.transfer.source import IN_MEMORY_BYTES, PartBody, Readable, Source, Spool
+from object_clerk.transfer.source import (
+    IN_MEMORY_BYTES,
+    PartBody,
+    Pipe,
+    Readable,
+    SizedSource,
+    Spool,
+)
 from object_clerk.transfer.stream import ObjectStream, Pin, pin, version_of
 
 if TYPE_CHECKING:
@@ -70,7 +77,7 @@ class Upload:
         self,
         op: Operation,
         connection: Connection,
-        source: Source,
+        source: SizedSource | Pipe,
         bucket: str,
         key: str,
         *,
@@ -94,15 +101,14 @@ class Upload:
 
     def run(self, *, allow_empty: bool) -> Receipt:
         """Upload, prove, and give the receipt."""
-        size = self.source.size
-        if size is None:
-            return self._run_stream(allow_empty)
-        self._check_size(size, allow_empty)
-        self.op.allow_for(size)
-        readable = self.source.readable()
-        if size < self.settings.threshold_bytes:
-            return self._run_single(readable, size)
-        parts = ((readable, part) for part in split(size, self.part_size))
+        source = self.source
+        if isinstance(source, Pipe):
+            return self._run_pipe(source, allow_empty)
+        self._check_size(source.size, allow_empty)
+        self.op.allow_for(source.size)
+        if source.size < self.settings.threshold_bytes:
+            return self._run_single(source, source.size)
+        parts = ((source, part) for part in split(source.size, self.part_size))
         return self._run_parts(parts, self._workers())
 
     def _run_single(self, readable: Readable, size: int) -> Receipt:
@@ -110,26 +116,31 @@ class Upload:
         self.source.check_unchanged()
         return receipt
 
-    def _run_stream(self, allow_empty: bool) -> Receipt:
+    def _run_pipe(self, pipe: Pipe, allow_empty: bool) -> Receipt:
         """Upload a stream whose length only its end will tell."""
-        first = self.source.spooled(max(self.settings.threshold_bytes, self.part_size))
+        first = pipe.spooled(max(self.settings.threshold_bytes, self.part_size))
         with contextlib.closing(first):
             self._check_size(first.size, allow_empty)
             self.op.allow_for(first.size)
             if first.size < self.settings.threshold_bytes:
                 return self._run_single(first, first.size)
             workers = min(self.settings.workers, SPOOLED_PARTS)
-            return self._run_parts(self._spooled_parts(first), workers)
+            return self._run_parts(self._spooled_parts(pipe, first), workers)
 
-    def _spooled_parts(self, first: Spool) -> Iterator[tuple[Readable, PartRange]]:
+    def _spooled_parts(self, pipe: Pipe, first: Spool) -> Iterator[tuple[Readable, PartRange]]:
         """The parts of a stream, each read only when there is a thread to send it."""
         number = 0
         for part in split(first.size, self.part_size):
             number = part.number
             yield first, part
-        while (spool := self.source.spooled(self.part_size)).size:
+        while True:
+            spool = pipe.spooled(self.part_size)
+            if not spool.size:
+                spool.close()
+                return
             number += 1
             if number > MOST_PARTS:
+                spool.close()
                 raise ObjectSaveException(
                     f"{self.source.name} does not end within {MOST_PARTS} parts of "
                     f"{self.part_size} bytes: raise MULTIPART_THRESHOLD"
