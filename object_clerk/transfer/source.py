@@ -268,6 +268,7 @@ class Pipe(Source):
             return spool
 
     def close(self) -> None:
+        """See :class:`Source`."""
         if self._owned:
             self._stream.close()
 
