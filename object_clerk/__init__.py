@@ -15,6 +15,7 @@ the command line does for its help, does not wait for boto3.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 from object_clerk._version import __version__
@@ -72,6 +73,9 @@ __all__ = [
     "Verdict",
     "__version__",
 ]
+
+# What the log says is for the application to show or not.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "ObjectClerk": "clerk",

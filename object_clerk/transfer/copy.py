@@ -135,6 +135,7 @@ class Copy:
         """Copy with one request; whether the server's answer is complete."""
         bucket, key = self.target
         answer = self._call("copy_object", Bucket=bucket, Key=key, **self._conditions(source))
+        self.op.transferred(source.size, source.size)
         return bool(answer.get("CopyObjectResult", {}).get("ETag"))
 
     # -- in parts --------------------------------------------------------------------------
@@ -230,6 +231,7 @@ class Copy:
             block_bytes=self.settings.block_bytes,
             bandwidth=bandwidth,
             pinned=pinned,
+            is_progress=False,
         ):
             hasher.update(block)
         return hasher.etags()

@@ -127,14 +127,14 @@ class PartBody:
 
     def begin_sending(self) -> None:
         """Called by the connection when signing is over and sending begins."""
-        self._op.transferred(-self._sent, None)
-        self._sent = 0
+        self.take_back()
         self._sending = True
 
-    def again(self) -> None:
-        """Prepare for another attempt, which signs anew."""
-        self._sending = False
-        self._position = 0
+    def take_back(self) -> None:
+        """What was sent was in vain: take the progress back."""
+        if self._sent:
+            self._op.transferred(-self._sent, None)
+            self._sent = 0
 
 
 class Spool:

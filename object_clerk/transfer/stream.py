@@ -73,7 +73,8 @@ class ObjectStream:
 
     A body that breaks off is resumed where it stopped, with Range and If-Match; every answer is
     checked to be of the same generation and of the range that was asked for, since servers were
-    seen to ignore both headers. Bytes are *not* verified here.
+    seen to ignore both headers. Bytes are *not* verified here. They count as progress unless they
+    are read only to prove something.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ObjectStream:
         begin: int = 0,
         end: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        is_progress: bool = True,
     ) -> None:
         self._op = op
         self._connection = connection
@@ -96,6 +98,7 @@ class ObjectStream:
         self._block_bytes = block_bytes
         self._bandwidth = bandwidth or Bandwidth(None)
         self._pin = pinned
+        self._is_progress = is_progress
         self._position = begin
         self._end = end
         self._body: Any = None
@@ -114,7 +117,8 @@ class ObjectStream:
             while self._position < end:
                 block = _next_block(self._op, self, end)
                 self._bandwidth.spend(self._op, len(block))
-                self._op.transferred(len(block), pinned.size)
+                if self._is_progress:
+                    self._op.transferred(len(block), pinned.size)
                 yield block
         finally:
             self.close()

@@ -187,6 +187,19 @@ class Upload:
             return self.settings.workers
         return min(self.settings.workers, MEMORY_BYTES // self.part_size)
 
+    def call(self, method: str, body: _Body, crc32: bool, **parameters: Any) -> dict[str, Any]:
+        """Make one request that carries a body, and tell of the progress."""
+        content = body.content
+        try:
+            answer = self.connection.call(self.op, method, **parameters, **body.parameters(crc32))
+        except BaseException:
+            if isinstance(content, PartBody):
+                content.take_back()
+            raise
+        if isinstance(content, bytes):  # a PartBody has told of its progress itself
+            self.op.transferred(body.length, self.source.size)
+        return answer
+
     def prepare(self, readable: Readable, part: PartRange) -> _Body:
         """Read and hash what a request will carry; a small part is read only once."""
         if part.length <= IN_MEMORY_BYTES:
@@ -196,20 +209,12 @@ class Upload:
         content = PartBody(self.op, self._bandwidth, readable, part.offset, part.length)
         return _Body(content, part.length, content.digests() if self.verify else None)
 
-    def count(self, body: _Body) -> None:
-        """Tell of progress, unless the body has done so itself while it was sent."""
-        if isinstance(body.content, bytes):
-            self.op.transferred(body.length, self.source.size)
-
     def put_once(self, readable: Readable, size: int) -> Receipt:
         """Send everything in one request and judge what the server made of it."""
         body = self.prepare(readable, PartRange(1, 0, size))
         self.source.check_unchanged()
         crc32 = self.connection.endpoint.checksums is ChecksumSupport.HONOURED
-        answer = self.connection.call(
-            self.op, "put_object", **self.where, **self.parameters, **body.parameters(crc32)
-        )
-        self.count(body)
+        answer = self.call("put_object", body, crc32, **self.where, **self.parameters)
         facts: dict[str, Any] = {
             "size": size,
             "etag": bare(answer.get("ETag")),
@@ -248,6 +253,7 @@ class Upload:
             self.key,
             block_bytes=self.settings.block_bytes,
             extra={**self.customer_key, "VersionId": head.version_id},
+            is_progress=False,
         ):
             hasher.update(block)
         (found,) = hasher.etags().values()
@@ -281,12 +287,12 @@ class _PartSender:
         """Send one part and compare the ETag that it gets."""
         upload = self._upload
         body = upload.prepare(readable, part)
-        answer = upload.connection.call(
-            upload.op,
+        answer = upload.call(
             "upload_part",
+            body,
+            self._crc32,
             **upload.customer_key,
             **self._multipart.where,
-            **body.parameters(self._crc32),
             PartNumber=part.number,
         )
         etag = bare(answer.get("ETag"))
@@ -304,7 +310,6 @@ class _PartSender:
                 )
             if self._crc32:
                 done["ChecksumCRC32"] = body.digests.checksum_crc32
-        upload.count(body)
         self._sent[part.number] = dataclasses.replace(body, content=b"")
         return done
 
