@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,10 @@ TRANSFER_NAMES = (
 _OLD_RETRY_NAMES = {"tries": "retry_tries", "delay": "retry_delay"}
 
 _SECRETS = ("secret_key", "session_token")
+_USERINFO = re.compile(r"//[^/@\s]+@")
+
+#: What botocore looks for by itself when nothing here says it.
+_FROM_BOTOCORE = ("endpoint_url", "region_name", "access_key", *_SECRETS, "ca_bundle")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,7 @@ class ClerkConfig:
     secret_key: str | None = dataclasses.field(default=None, repr=False)
     session_token: str | None = dataclasses.field(default=None, repr=False)
     ca_bundle: str | None = None
-    client_config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    client_config: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     upload: TransferSettings
     download: TransferSettings
     patience: Patience = dataclasses.field(default_factory=Patience)
@@ -194,13 +199,20 @@ class ClerkConfig:
             "list_objects_page_size": self.list_objects_page_size,
         }
         return [
-            Setting(
-                name,
-                "********" if name in _SECRETS and value else str(value),
-                self.origins.get(name, "default" if value is not None else "botocore's chain"),
-            )
+            Setting(name, _shown(name, value), self.origins.get(name) or _origin(name, value))
             for name, value in values.items()
         ]
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value as text that holds no secret: proxies, for one, may have a password in their URL."""
+    if name in _SECRETS and value:
+        return "********"
+    return "not set" if value is None else _USERINFO.sub("//********@", str(value))
+
+
+def _origin(name: str, value: Any) -> str:
+    return "botocore's chain" if value is None and name in _FROM_BOTOCORE else "default"
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:
