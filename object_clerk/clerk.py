@@ -615,6 +615,7 @@ class ObjectClerk:
             self.config.patience,
             self._connection.budget,
             self._listeners,
+            self._connection.recover,
         )
 
     @contextlib.contextmanager

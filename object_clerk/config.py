@@ -50,7 +50,7 @@ MIB = 1 << 20
 #: Bytes from which an object is uploaded in parts, and the size of the parts.
 DEFAULT_MULTIPART_THRESHOLD = 500 * MIB
 
-#: A part is at most this large (Amazon S3 user guide, "Multipart upload limits").
+#: One request carries at most this much (Amazon S3 user guide, "Multipart upload limits").
 LARGEST_PART = 5 << 30
 
 #: Listings come in pages of at most this many keys (API reference of ListObjectsV2).
@@ -145,7 +145,7 @@ class ClerkConfig:
     download: TransferSettings
     patience: Patience = dataclasses.field(default_factory=Patience)
     list_objects_page_size: int = LARGEST_PAGE
-    origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(
@@ -471,8 +471,10 @@ class _Loader:
                 part, wheres[1] = whole_number(value, f"{origin}, multipart_chunksize"), origin
         elif "multipart_threshold" in given or "multipart_chunksize" in given:
             wheres = [f"{w} (sizes in {origin} are discarded)" for w in wheres]
-        if part > LARGEST_PART:
-            raise bad(wheres[1], f"a part of at most 5 GiB ({LARGEST_PART} bytes)")
+        if max(threshold, part) > LARGEST_PART:
+            raise bad(
+                wheres[part > LARGEST_PART], f"at most 5 GiB ({LARGEST_PART} bytes), S3's limit"
+            )
         for name, source in zip(("threshold_bytes", "part_size_bytes"), wheres, strict=True):
             self.origins[f"{direction}.{name}"] = source
         return {"threshold_bytes": threshold, "part_size_bytes": part}

@@ -122,18 +122,17 @@ class Connection:
             raise
         except Exception as error:
             found = translate(error, op.name, op.bucket, op.key)
-            self._recover(found)
+            if found.failure is Failure.CREDENTIALS and self.config.access_key is not None:
+                found.failure = Failure.FINAL  # fixed keys do not get fresher
             raise found from error
         op.saw(response)
         return response
 
-    def _recover(self, error: ObjectClerkException) -> None:
+    def recover(self, error: ObjectClerkException) -> None:
         """Do what may help the next attempt."""
-        if error.failure is Failure.CREDENTIALS and self.config.access_key is None:
+        if error.failure is Failure.CREDENTIALS:
             with self._lock:
                 self._client = None  # a new client asks the credential chain again
-        elif error.failure is Failure.CREDENTIALS:
-            error.failure = Failure.FINAL  # fixed keys do not get fresher
         elif error.failure is Failure.INTEGRITY:
             self.client.close()  # idle connections only: the next attempt takes a fresh one
 

@@ -8,7 +8,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.digest import Digests
-from object_clerk.exceptions import ObjectClerkException, ObjectVerificationException
+from object_clerk.exceptions import (
+    ObjectClerkException,
+    ObjectNotFoundException,
+    ObjectVerificationException,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +41,9 @@ class Endpoint:
         """What is known of the server's checksum headers."""
         return self._checksums
 
-    def learn_checksums(self, call: Callable[..., Any], bucket: str, key: str) -> ChecksumSupport:
+    def learn_checksums(
+        self, call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
+    ) -> ChecksumSupport:
         """Ask, once, whether the server checks ``x-amz-checksum-crc32``.
 
         A part with a wrong checksum is offered to a multipart upload that is aborted at once, so
@@ -46,12 +52,13 @@ class Endpoint:
 
         Args:
             call: makes one request without retries, as ``Connection.call`` does.
+            insist: makes one with retries, to end what was begun.
             bucket: where an upload may be begun.
             key: under which key; permission to upload is needed for no other.
         """
         with self._lock:
             if self._checksums is ChecksumSupport.UNKNOWN:
-                self._checksums = _ask(call, bucket, key)
+                self._checksums = _ask(call, insist, bucket, key)
                 log.debug("x-amz-checksum-crc32: %s", self._checksums.value)
             return self._checksums
 
@@ -60,7 +67,9 @@ class Endpoint:
         return {"x-amz-checksum-crc32": self._checksums.value}
 
 
-def _ask(call: Callable[..., Any], bucket: str, key: str) -> ChecksumSupport:
+def _ask(
+    call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
+) -> ChecksumSupport:
     where = {"Bucket": bucket, "Key": key}
     try:
         upload = call("create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
@@ -81,7 +90,9 @@ def _ask(call: Callable[..., Any], bucket: str, key: str) -> ChecksumSupport:
         return ChecksumSupport.REFUSED if error.status in (400, 501) else ChecksumSupport.UNKNOWN
     finally:
         try:
-            call("abort_multipart_upload", **where)
+            insist("abort_multipart_upload", **where)
+        except ObjectNotFoundException:
+            pass  # the server has given it up by itself
         except ObjectClerkException as error:
             log.warning("the probe's upload could not be aborted: %s", error)
     return ChecksumSupport.IGNORED

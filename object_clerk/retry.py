@@ -164,6 +164,7 @@ class Operation:
         patience: Patience,
         budget: RetryBudget | None = None,
         listeners: tuple[events.Listener, ...] = (),
+        recover: Callable[[ObjectClerkException], None] = lambda _: None,
     ) -> None:
         self.name = name
         self.bucket = bucket
@@ -171,6 +172,7 @@ class Operation:
         self.patience = patience
         self.budget = budget or RetryBudget()
         self.listeners = listeners
+        self.recover = recover
         self.retries = 0
         self.request_ids: deque[str] = deque(maxlen=8)
         self.notes: list[str] = []
@@ -181,7 +183,7 @@ class Operation:
 
     def child(self, name: str, patience: Patience) -> Operation:
         """An operation on the same object that ends independently, such as cleaning up."""
-        return Operation(name, self.bucket, self.key, patience, self.budget)
+        return Operation(name, self.bucket, self.key, patience, self.budget, recover=self.recover)
 
     @property
     def elapsed_s(self) -> float:
@@ -221,7 +223,7 @@ class Operation:
             raise OperationCancelled("stopped, since another part of the operation failed")
         if self.remaining_s <= 0:
             raise ObjectClerkTimeoutException(
-                f"the deadline of {self._allowed_s:.0f} s passed (raise retry_deadline if more "
+                f"the deadline of {self._allowed_s:g} s passed (raise retry_deadline if more "
                 "time is needed)"
             )
 
@@ -318,7 +320,7 @@ def retried(
 
         def attempt() -> R:
             try:
-                op.check()
+                loop.check()
                 result = function(op, *args, **kwargs)
             except ObjectClerkException as error:
                 error.concerning(op.name, op.bucket, op.key)
@@ -340,12 +342,25 @@ class _Loop:
         self.op = op
         self.failures: Counter[Failure] = Counter()
         self.attempts = 0
+        self.last: ObjectClerkException | None = None
+
+    def check(self) -> None:
+        """Raise if there is no time for another attempt: the last real error, if there is one."""
+        if self.last is not None and self.op.remaining_s <= 0:
+            self.last.gave_up = self._out_of_time()
+            raise self.last
+        self.op.check()
+
+    def _out_of_time(self) -> str:
+        return f"gave up: the deadline is {self.op.deadline_s:g} s"
 
     def worth_another(self, error: BaseException) -> bool:
         if not isinstance(error, ObjectClerkException):
             return False  # KeyboardInterrupt and its kind
-        self.attempts += 1
+        if error is not self.last:
+            self.attempts += 1
         error.attempts = max(error.attempts, self.attempts)
+        self.last = error
         if error.gave_up or error.failure is Failure.FINAL:
             return False
         self.failures[_tally(error)] += 1
@@ -365,11 +380,13 @@ class _Loop:
         if policy.spent(self.failures[_tally(error)]):
             error.gave_up = f"gave up: {policy.tries} tries are allowed"
         elif state.upcoming_sleep >= self.op.remaining_s:
-            error.gave_up = f"gave up: the deadline is {self.op.deadline_s:.0f} s"
+            error.gave_up = self._out_of_time()
         return bool(error.gave_up)
 
     def before_sleep(self, state: tenacity.RetryCallState) -> None:
-        self.op.announce_retry(self.attempts, state.upcoming_sleep, _error(state))
+        error = _error(state)
+        self.op.announce_retry(self.attempts, state.upcoming_sleep, error)
+        self.op.recover(error)
 
 
 def _tally(error: ObjectClerkException) -> Failure:

@@ -248,7 +248,7 @@ class ObjectReader(io.RawIOBase):
     ObjectVerificationException. Connections that break are resumed. Closing early is allowed.
 
     Attributes:
-        receipt: what was proved; None until the stream has ended or was closed.
+        receipt: what was proved; None until the stream has ended or was closed, and if it failed.
         size: the object's length in bytes.
     """
 
@@ -348,6 +348,6 @@ class ObjectReader(io.RawIOBase):
         """Give up the connection. A stream not read to its end has proved nothing."""
         if not self.closed and hasattr(self, "_blocks"):
             self._stream.close()
-            if self.receipt is None:
+            if self.receipt is None and self._error is None:
                 self._end(Finding(Verdict.NONE, "not read to the end"))
         super().close()

@@ -17,17 +17,21 @@ from object_clerk.checksum.layout import (
     split,
     upload_part_size,
 )
+from object_clerk.connection import Connection, request
 from object_clerk.endpoint import ChecksumSupport
 from object_clerk.exceptions import (
     Failure,
     ObjectClerkConfigurationException,
+    ObjectClerkException,
+    ObjectClerkServerInternalException,
+    ObjectNotFoundException,
     ObjectSaveException,
     ObjectVerificationException,
 )
 from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
-from object_clerk.transfer.multipart import MultipartUpload
+from object_clerk.transfer.multipart import CLEANING_UP, MultipartUpload
 from object_clerk.transfer.source import (
     IN_MEMORY_BYTES,
     PartBody,
@@ -42,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from object_clerk.config import TransferSettings
-    from object_clerk.connection import Connection
 
 #: All parts that are held in memory at once fit in here.
 MEMORY_BYTES = 64 << 20
@@ -108,6 +111,10 @@ class Upload:
         self.op.allow_for(source.size)
         if source.size < self.settings.threshold_bytes:
             return self._run_single(source, source.size)
+        return _upload_parts(self.op, self, source)
+
+    def parts_once(self, source: SizedSource) -> Receipt:
+        """Upload a source of known length in parts, from the first."""
         parts = ((source, part) for part in split(source.size, self.part_size))
         return self._run_parts(parts, self._workers())
 
@@ -165,8 +172,13 @@ class Upload:
             return _complete(self.op, sender, done)
 
     def _server_checks_crc32(self) -> bool:
-        call = functools.partial(self.connection.call, self.op)
-        learnt = self.connection.endpoint.learn_checksums(call, self.bucket, self.key)
+        ending = self.op.child("abort_multipart_upload", CLEANING_UP)
+        learnt = self.connection.endpoint.learn_checksums(
+            functools.partial(self.connection.call, self.op),
+            functools.partial(request, ending, self.connection),
+            self.bucket,
+            self.key,
+        )
         return learnt is ChecksumSupport.HONOURED
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
@@ -274,27 +286,50 @@ class _PartSender:
         self._multipart = multipart
         self._crc32 = crc32
         self._sent: dict[int, _Body] = {}
+        self._refused: ObjectVerificationException | None = None
 
     def send(self, readable: Readable, part: PartRange) -> dict[str, Any]:
         """Send one part, again and again if need be, and let go of what it was spooled in."""
         try:
             return _send_part(self._upload.op, self, readable, part)
+        except ObjectNotFoundException as error:
+            if error.code == "NoSuchUpload":
+                raise self._given_up() from error
+            raise
         finally:
             if isinstance(readable, Spool) and part.length == readable.size:
                 readable.close()
+
+    def _given_up(self) -> ObjectClerkException:
+        """The server has dropped the upload; some do when a part fails their check.
+
+        It begins anew if the source can be read again. That counts as what it was caused by.
+        """
+        if self._refused is not None:
+            return ObjectVerificationException(
+                f"the server gave the upload up: {self._refused.message}",
+                failure=Failure.INTEGRITY,
+            )
+        return ObjectClerkServerInternalException(
+            "the server gave the upload up", failure=Failure.TRANSIENT
+        )
 
     def send_once(self, readable: Readable, part: PartRange) -> dict[str, Any]:
         """Send one part and compare the ETag that it gets."""
         upload = self._upload
         body = upload.prepare(readable, part)
-        answer = upload.call(
-            "upload_part",
-            body,
-            self._crc32,
-            **upload.customer_key,
-            **self._multipart.where,
-            PartNumber=part.number,
-        )
+        try:
+            answer = upload.call(
+                "upload_part",
+                body,
+                self._crc32,
+                **upload.customer_key,
+                **self._multipart.where,
+                PartNumber=part.number,
+            )
+        except ObjectVerificationException as error:
+            self._refused = error
+            raise
         etag = bare(answer.get("ETag"))
         if etag is None:
             raise ObjectVerificationException(
@@ -339,6 +374,11 @@ class _PartSender:
 @retried
 def _put(op: Operation, upload: Upload, readable: Readable, size: int) -> Receipt:
     return upload.put_once(readable, size)
+
+
+@retried
+def _upload_parts(op: Operation, upload: Upload, source: SizedSource) -> Receipt:
+    return upload.parts_once(source)
 
 
 @retried
