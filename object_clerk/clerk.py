@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 from object_clerk import events
@@ -16,7 +17,7 @@ from object_clerk.exceptions import (
     ObjectNotFoundException,
     translate,
 )
-from object_clerk.names import check_bucket, check_key, check_metadata, check_text
+from object_clerk.names import check_bucket, check_key, check_metadata, check_text, check_unicode
 from object_clerk.retry import Operation
 from object_clerk.transfer.copy import Copy
 from object_clerk.transfer.delete import delete, delete_many
@@ -28,7 +29,7 @@ from object_clerk.transfer.upload import Upload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from types_boto3_s3 import S3Client
@@ -303,7 +304,7 @@ class ObjectClerk:
         Raises:
             ObjectNotFoundException: there is no such object.
         """
-        with self._operation("open_object", bucket, object_key, announce_end=False) as op:
+        with self._operation("open_object", bucket, object_key) as op:
             download = self._download(op, verify_checksum, version_id, extra_args)
             return ObjectReader(download, lambda receipt: op.finished(receipt))
 
@@ -368,11 +369,10 @@ class ObjectClerk:
         check_bucket(bucket)
         if isinstance(prefix, int) and not isinstance(prefix, bool):
             prefix, page_size = None, prefix
-        for name, value in (
-            ("prefix", prefix), ("delimiter", delimiter), ("start_after", start_after)
-        ):  # fmt: skip
-            if value is not None and not isinstance(value, str):
-                raise ObjectClerkTypeException(f"{name} is a str, not {type(value).__name__}")
+        names = {"prefix": prefix, "delimiter": delimiter, "start_after": start_after}
+        for name, value in names.items():
+            if value is not None:
+                check_unicode(name, value)
         size = _positive("page_size", page_size) or self.list_objects_page_size
         limit = _positive("limit", limit)
         return Listing(
@@ -535,8 +535,10 @@ class ObjectClerk:
         Raises:
             DeleteIncomplete: some were not deleted; its ``outcomes`` tell for each key.
         """
-        if isinstance(object_keys, str):
-            raise ObjectClerkTypeException("object_keys is an iterable of keys, not one str")
+        if isinstance(object_keys, str) or not isinstance(object_keys, Iterable):
+            raise ObjectClerkTypeException(
+                f"object_keys is an iterable of keys, not {type(object_keys).__name__}"
+            )
         keys = [check_key(key) for key in object_keys]
         with self._operation("delete_objects", bucket, None) as op:
             outcomes = delete_many(op, self._connection, bucket, keys)
@@ -588,7 +590,7 @@ class ObjectClerk:
     def _presign(
         self, method: str, bucket: str, key: str, expires_in_s: int, **parameters: str | None
     ) -> str:
-        with self._operation(f"presign_{method[:3]}", bucket, key, announce_end=False) as op:
+        with self._operation(f"presign_{method[:3]}", bucket, key, announce=False) as op:
             if not 0 < (_positive("expires_in_s", expires_in_s) or 0) <= LONGEST_PRESIGNED_S:
                 raise ObjectClerkParameterException(
                     f"expires_in_s is 1 to {LONGEST_PRESIGNED_S} seconds (a week)"
@@ -620,13 +622,14 @@ class ObjectClerk:
 
     @contextlib.contextmanager
     def _operation(
-        self, name: str, bucket: str, key: str | None, *, announce_end: bool = True
+        self, name: str, bucket: str, key: str | None, *, announce: bool = True
     ) -> Iterator[Operation]:
         """Check the names, announce the operation, and announce it if it fails."""
         op = self._new_operation(name, bucket, key)
+        op.listeners = self._listeners if announce else ()
         try:
             check_bucket(bucket)
-            if key is not None or name not in ("delete_objects",):
+            if name != "delete_objects":
                 check_key(key)
             op.started()
             yield op
@@ -664,6 +667,7 @@ class ObjectClerk:
             raise ObjectClerkParameterException(
                 f"extra_args of {method} cannot have {name!r}; clerk.client takes all that S3 does"
             )
+        self._connection.check_parameters(method, accepted)
         return accepted
 
     def _download(

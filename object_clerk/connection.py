@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ParamValidationError
+from botocore.validate import validate_parameters
 
 from object_clerk.endpoint import Endpoint
 from object_clerk.exceptions import (
@@ -23,6 +25,7 @@ from object_clerk.retry import Operation, RetryBudget, retried
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from botocore.model import StructureShape
     from types_boto3_s3 import S3Client
 
     from object_clerk.config import ClerkConfig
@@ -138,10 +141,23 @@ class Connection:
 
     def accepted(self, method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Those of ``parameters`` that a request of the client takes."""
+        members = self._shape(method).members
+        return {key: value for key, value in parameters.items() if key in members}
+
+    def check_parameters(self, method: str, parameters: Mapping[str, Any]) -> None:
+        """Raise what boto3 would say of the values of ``parameters``, before any request."""
+        shape = self._shape(method)
+        rest = dict.fromkeys(shape.required_members, "-")
+        try:
+            validate_parameters({**rest, **parameters}, shape)
+        except ParamValidationError as error:
+            raise translate(error, method) from error
+
+    def _shape(self, method: str) -> StructureShape:
         name = self.client.meta.method_to_api_mapping[method]
         shape = self.client.meta.service_model.operation_model(name).input_shape
-        members = shape.members if shape is not None else {}
-        return {key: value for key, value in parameters.items() if key in members}
+        assert shape is not None
+        return shape
 
 
 @retried

@@ -101,7 +101,7 @@ class ObjectClerkException(Exception):
         self.gave_up = ""
 
     def __str__(self) -> str:
-        where = "/".join(part for part in (self.bucket, self.key) if part)
+        where = "/".join(str(part) for part in (self.bucket, self.key) if part)
         head = " ".join(part for part in (self.operation, where) if part)
         facts = [
             " ".join(str(part) for part in (self.status, self.code) if part),
@@ -344,13 +344,16 @@ def _by_status(status: int | None) -> tuple[type[ObjectClerkException], Failure]
     return ObjectClerkException, Failure.FINAL
 
 
+_DIGITS = re.compile(r"[0-9]{1,12}")
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After (seconds or a date) or x-amz-retry-after (milliseconds)."""
     milliseconds = headers.get("x-amz-retry-after", "")
-    if milliseconds.isdigit():
+    if _DIGITS.fullmatch(milliseconds):
         return int(milliseconds) / 1000
     text = headers.get("retry-after", "")
-    if text.isdigit():
+    if _DIGITS.fullmatch(text):
         return float(text)
     try:
         then = email.utils.parsedate_to_datetime(text)
@@ -384,9 +387,13 @@ _TRANSPORT = (
 _TLS_MAY_PASS = re.compile(r"EOF|timed out|reset|SYSCALL", re.IGNORECASE)
 
 
+#: botocore repeats the values of parameters that it refuses; a key must not stand in a log.
+_REFUSED_VALUE = re.compile(r", value: .*?(?=, (?:type|valid)|$)", re.DOTALL)
+
+
 def _from_transport(error: BaseException) -> ObjectClerkException:
     """Translate an error that arose before, after or instead of an answer."""
-    said = str(error).rstrip(".") or type(error).__name__
+    said = _REFUSED_VALUE.sub("", str(error)).rstrip(".") or type(error).__name__
     if type(error).__name__ == "ResponseParserError":  # it has no public name in botocore
         return _FAILED(f"the answer made no sense ({said})", failure=Failure.TRANSIENT)
     for kinds, cls, failure in _TRANSPORT:

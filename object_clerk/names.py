@@ -30,16 +30,23 @@ def check_bucket(bucket: object) -> str:
     return bucket
 
 
-def check_key(key: object) -> str:
-    """Return ``key`` if it can be an object's key."""
-    if not isinstance(key, str):
-        raise ObjectClerkTypeException(f"a key is a str, not {type(key).__name__}")
+def check_unicode(name: str, value: object) -> str:
+    """Return ``value`` if it is a str that UTF-8 can write."""
+    if not isinstance(value, str):
+        raise ObjectClerkTypeException(f"{name} is a str, not {type(value).__name__}")
     try:
-        length = len(key.encode())
+        value.encode()
     except UnicodeEncodeError as error:
         raise ObjectClerkParameterException(
-            f"the key {key!r} cannot be written as UTF-8"
+            f"{name} cannot be written as UTF-8: {value!r}"
         ) from error
+    return value
+
+
+def check_key(value: object) -> str:
+    """Return ``value`` if it can be an object's key."""
+    key = check_unicode("a key", value)
+    length = len(key.encode())
     if not 0 < length <= LONGEST_KEY_BYTES:
         raise ObjectClerkParameterException(
             f"a key has 1 to {LONGEST_KEY_BYTES} bytes, this one has {length}: {key[:40]!r}"

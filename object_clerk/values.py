@@ -21,11 +21,13 @@ def bad(origin: str, shape: str) -> ObjectClerkConfigurationException:
 
 def at_least(least: float, value: object, origin: str) -> float:
     """A finite number that is not smaller than ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        number = math.nan
+    if isinstance(value, bool) or not least <= number < math.inf:
         raise bad(origin, f"a number, at least {least}")
-    if not least <= value < math.inf:
-        raise bad(origin, f"a number, at least {least}")
-    return float(value)
+    return number
 
 
 def whole_number(value: object, origin: str) -> int:
@@ -83,6 +85,10 @@ def parse_json(text: str, origin: str) -> dict[str, Any]:
             f"{origin} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
             'a JSON object such as {"name": 1} is expected'
         ) from None
+    except ObjectClerkConfigurationException:
+        raise
+    except (ValueError, RecursionError):  # a number of thousands of digits, or endless nesting
+        raise bad(origin, 'a JSON object such as {"name": 1}') from None
     if not isinstance(value, dict):
         raise bad(origin, 'a JSON object such as {"name": 1}')
     return value

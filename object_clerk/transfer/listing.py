@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from object_clerk.connection import Connection, request
-from object_clerk.exceptions import ObjectClerkServerInternalException
+from object_clerk.exceptions import (
+    Failure,
+    ObjectClerkException,
+    ObjectClerkServerInternalException,
+)
+from object_clerk.retry import Operation, retried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from object_clerk.retry import Operation
+    from object_clerk.connection import Connection
+
+#: Pages without a new key that are taken in a row. Servers that filter have empty ones.
+MOST_EMPTY_PAGES = 1000
+MOST_REPEATED_PAGES = 3
 
 
 class Listing:
@@ -39,10 +47,12 @@ class Listing:
             "Bucket": bucket,
             "Prefix": prefix,
             "Delimiter": delimiter,
-            "MaxKeys": min(page_size, limit or page_size),
+            # MinIO ends a listing too early that asks for one key and has one that is the prefix.
+            "MaxKeys": max(2, min(page_size, limit or page_size)),
             "StartAfter": start_after,
         }
         self._left = limit
+        self._progress = _Progress()
         self._entries = self._all(self._fetch())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -51,39 +61,83 @@ class Listing:
     def __next__(self) -> dict[str, Any]:
         if self._left == 0:
             raise StopIteration
-        entry = next(self._entries)
+        try:
+            entry = next(self._entries)
+        except ObjectClerkException as error:
+            error.concerning("list_objects", self._parameters["Bucket"], None)
+            raise
         if self._left is not None:
             self._left -= 1
         return entry
 
     def _fetch(self) -> dict[str, Any]:
-        return request(self._operation(), self._connection, "list_objects_v2", **self._parameters)
+        return _page(self._operation(), self._connection, self._parameters)
 
     def _all(self, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        previous: list[str] | None = None
         while True:
             entries = _merged(page)
-            names = [_name(entry) for entry in entries]
-            # A server that sends a page twice must not make us loop, nor yield a key twice.
-            repeated = names == previous
-            if not repeated:
+            if self._progress.made_by([_name(entry) for entry in entries]):
                 yield from entries
             if not page.get("IsTruncated"):
                 return
-            token = page.get("NextContinuationToken")
-            stuck = token in (None, self._parameters.get("ContinuationToken"))
-            if stuck and (repeated or not entries):
-                raise ObjectClerkServerInternalException(
-                    "the server says that there are more keys, but does not list them",
-                    operation="list_objects",
-                    bucket=self._parameters["Bucket"],
-                )
+            token = self._progress.continued(page.get("NextContinuationToken"))
             self._parameters["ContinuationToken"] = token
-            # Servers without tokens are asked to go on after the last key.
-            last = names[-1] if names else self._parameters["StartAfter"]
-            self._parameters["StartAfter"] = None if token else last
-            previous = names
+            if token is None:  # servers without tokens are asked to go on after the last key
+                self._parameters["StartAfter"] = self._progress.last
             page = self._fetch()
+
+
+class _Progress:
+    """Makes sure that a listing gets on: no key twice, and no end that never comes.
+
+    Servers were seen to send a page again. One that is repeated at once is passed over; one that
+    comes later, or a token that leads back, is an error. Keys come in order from every S3 server
+    but those of directory buckets, so going back is told by the order unless there never was one.
+    """
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._page: list[str] = []
+        self._in_order = True
+        self._repeated = False
+        self._idle = 0
+        self._tokens: set[str] = set()
+
+    def made_by(self, names: list[str]) -> bool:
+        """Whether a page with these names brings something new."""
+        self._repeated = bool(names) and names == self._page
+        if not names or self._repeated:
+            self._idle += 1
+            return False
+        if self._in_order and names[0] <= self.last:
+            raise _stuck("it went back to keys that it had listed before")
+        self._in_order = self._in_order and names == sorted(names)
+        self._page, self.last, self._idle = names, names[-1], 0
+        return True
+
+    def continued(self, token: str | None) -> str | None:
+        """The token for the next page, if it can lead anywhere."""
+        most = MOST_REPEATED_PAGES if self._repeated else MOST_EMPTY_PAGES
+        if token in self._tokens or (token is None and self._idle) or self._idle > most:
+            raise _stuck("it says that there are more keys, but does not list them")
+        if token is not None:
+            self._tokens.add(token)
+        return token
+
+
+def _stuck(what: str) -> ObjectClerkServerInternalException:
+    return ObjectClerkServerInternalException(f"the server's listing makes no sense: {what}")
+
+
+@retried
+def _page(op: Operation, connection: Connection, parameters: dict[str, Any]) -> dict[str, Any]:
+    answer = connection.call(op, "list_objects_v2", **parameters)
+    if "IsTruncated" not in answer and "Contents" not in answer:
+        # An answer that is no listing at all would pass for one without keys.
+        raise ObjectClerkServerInternalException(
+            "the server's answer is no listing", failure=Failure.TRANSIENT
+        )
+    return answer
 
 
 def _merged(page: dict[str, Any]) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def move(op: Operation, copy: Copy) -> Receipt:
     """
     receipt, source = copy.run()
     try:
-        _delete_source(op, copy, source)
+        deleted = _delete_source(op, copy, source)
     except ObjectChanged:
         raise
     except ObjectClerkException as error:
@@ -50,12 +50,16 @@ def move(op: Operation, copy: Copy) -> Receipt:
         incomplete.receipt = receipt
         incomplete.attempts = error.attempts
         raise incomplete from error
-    op.notes.append("the source was compared just before it was deleted, not in the same step")
+    op.notes.append(
+        "the source was compared just before it was deleted, not in the same step"
+        if deleted
+        else "the source was gone already when it was to be deleted"
+    )
     return op.renewed(receipt)
 
 
 @retried
-def _delete_source(op: Operation, copy: Copy, source: Pin) -> None:
+def _delete_source(op: Operation, copy: Copy, source: Pin) -> bool:
     """Delete the source if it is still what was copied: looked at anew before every attempt.
 
     An attempt whose answer was lost may have deleted it, and somebody may have written the key
@@ -66,10 +70,11 @@ def _delete_source(op: Operation, copy: Copy, source: Pin) -> None:
     try:
         now = copy.connection.call(op, "head_object", **where)
     except ObjectNotFoundException:
-        return  # by an attempt before, or by somebody else
+        return False  # deleted by an attempt before, or by somebody else
     if any(now.get(name) != source.answer.get(name) for name in _IDENTITY):
         raise ObjectChanged(
             "the source was replaced after it was copied; its new content is kept, and the copy "
             f"of the old one is {'/'.join(copy.target)}"
         )
     copy.connection.call(op, "delete_object", **where)
+    return True

@@ -170,7 +170,9 @@ class _Buffer(SizedSource):
     """bytes, bytearray, memoryview."""
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._view = memoryview(data).cast("B")
+        view = memoryview(data)
+        # Slices with a step and arrays in Fortran's order are not one run of bytes; copy those.
+        self._view = (view if view.c_contiguous else memoryview(view.tobytes())).cast("B")
         super().__init__(f"{type(data).__name__} of {len(self._view)} bytes", len(self._view))
 
     def read_at(self, offset: int, length: int) -> bytes:
