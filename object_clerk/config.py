@@ -347,24 +347,35 @@ class _Loader:
         return dict.fromkeys(names)
 
     def _endpoint_url(self, from_environment: bool, bare: bool) -> str | None:
-        if "endpoint_url" in self.arguments and "host" in self.arguments:
-            raise ObjectClerkConfigurationException("give either host and port or endpoint_url")
-        if "endpoint_url" in self.arguments:
-            return check_url(str(self._first("endpoint_url")), "argument endpoint_url")
-        if "host" in self.arguments:
-            self.origins["endpoint_url"] = "argument"
-            host, port = str(self.arguments["host"]), self.arguments.get("port")
-            return join_url(host, port, bool(self.arguments.get("use_ssl")), "argument host")
-        if not from_environment:
-            return None
-        if url := self._first("endpoint_url", "OBJECT_STORE_ENDPOINT_URL"):
-            return check_url(url, "variable OBJECT_STORE_ENDPOINT_URL")
-        for prefix in ("OBJECT_STORE_", *([""] if bare else [])):
-            if name := self._first("endpoint_url", f"{prefix}HOST"):
-                number = self._variable(f"{prefix}PORT")
-                return join_url(
-                    name, number and number[0], self._use_ssl(prefix), f"variable {prefix}HOST"
+        given = self.arguments
+        if "endpoint_url" in given:
+            if both := {"host", "port", "use_ssl"} & given.keys():
+                raise ObjectClerkConfigurationException(
+                    f"endpoint_url says it all: leave out {', '.join(sorted(both))}"
                 )
+            return check_url(str(self._first("endpoint_url")), "argument endpoint_url")
+        if "host" in given:
+            self.origins["endpoint_url"] = "argument"
+            use_ssl = bool(given.get("use_ssl"))
+            return join_url(str(given["host"]), given.get("port"), use_ssl, "argument host")
+        if from_environment and (found := self._endpoint_of_environment(bare)):
+            return found
+        if alone := {"port", "use_ssl"} & given.keys():
+            raise ObjectClerkConfigurationException(
+                f"{' and '.join(sorted(alone))} without a host: say which host it is of"
+            )
+        return None
+
+    def _endpoint_of_environment(self, bare: bool) -> str | None:
+        if url := self._first("endpoint_url", "OBJECT_STORE_ENDPOINT_URL"):
+            return check_url(url, self.origins["endpoint_url"])
+        for prefix in ("OBJECT_STORE_", *([""] if bare else [])):
+            if host := self._first("endpoint_url", f"{prefix}HOST"):
+                origin = self.origins["endpoint_url"]
+                port = self.arguments.get("port")
+                if port is None and (found := self._variable(f"{prefix}PORT")):
+                    port = found[0]
+                return join_url(host, port, self._use_ssl(prefix), origin)
         if url := self._first("endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
             return check_url(url, self.origins["endpoint_url"])
         return None
