@@ -37,8 +37,14 @@ if TYPE_CHECKING:
     from object_clerk.endpoint import Endpoint
     from object_clerk.receipt import DeleteOutcome, Receipt
 
-#: Parameters of S3's requests that ``extra_args`` cannot have: the clerk computes them.
-_OURS = frozenset({"Bucket", "Key", "Body", "ContentLength", "ContentMD5", "Range", "PartNumber"})
+#: Parameters of S3's requests that ``extra_args`` cannot have: the clerk computes them, or has
+#: arguments for them.
+_OURS = frozenset(
+    {
+        *("Bucket", "Key", "Body", "ContentLength", "ContentMD5", "Range", "PartNumber"),
+        *("ContentType", "Metadata", "StorageClass", "VersionId"),
+    }
+)
 
 #: The longest life of a presigned URL, a week (Amazon S3 user guide, "Presigned URLs").
 LONGEST_PRESIGNED_S = 7 * 24 * 3600
@@ -665,7 +671,8 @@ class ObjectClerk:
         ours = {name for name in given if name in _OURS or name.startswith("Checksum")}
         for name in given.keys() - accepted.keys() | ours:
             raise ObjectClerkParameterException(
-                f"extra_args of {method} cannot have {name!r}; clerk.client takes all that S3 does"
+                f"extra_args of {method} cannot have {name!r}: see the arguments of the call, "
+                "or clerk.client for all that S3 does"
             )
         self._connection.check_parameters(method, accepted)
         return accepted

@@ -261,6 +261,7 @@ ERROR_CODES: Mapping[str, tuple[type[ObjectClerkException], Failure]] = {
 
 #: HTTP status -> the same, for answers whose code is unknown or missing (HEAD has no body).
 _STATUSES: Mapping[int, tuple[type[ObjectClerkException], Failure]] = {
+    304: (PreconditionFailed, Failure.FINAL),
     401: (_DENIED, Failure.CREDENTIALS),
     403: (_DENIED, Failure.FINAL),
     404: (ObjectNotFoundException, Failure.FINAL),

@@ -60,6 +60,7 @@ def check_metadata(metadata: object) -> Mapping[str, str]:
     """Return ``metadata`` if HTTP headers can carry it: a dict of printable ASCII strings."""
     if not isinstance(metadata, dict):
         raise ObjectClerkTypeException(f"metadata is a dict, not {type(metadata).__name__}")
+    seen: dict[str, str] = {}
     for name, value in metadata.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ObjectClerkTypeException(
@@ -71,6 +72,14 @@ def check_metadata(metadata: object) -> Mapping[str, str]:
             raise ObjectClerkParameterException(
                 f"the metadata value of {name!r} has characters that HTTP headers cannot carry; "
                 "encode it first, for example with urllib.parse.quote"
+            )
+        if value != value.strip():
+            raise ObjectClerkParameterException(
+                f"the metadata value of {name!r} begins or ends with blanks, which HTTP takes away"
+            )
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise ObjectClerkParameterException(
+                f"the metadata names {other!r} and {name!r} are the same to HTTP"
             )
     return metadata
 
