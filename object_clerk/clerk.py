@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from object_clerk import events
 from object_clerk.config import ClerkConfig
@@ -29,7 +30,7 @@ from object_clerk.transfer.upload import Upload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from types_boto3_s3 import S3Client
@@ -148,8 +149,9 @@ class ObjectClerk:
         listeners = (on_event, _receipt_listener(on_receipt) if on_receipt else None)
         self._listeners = tuple(listener for listener in listeners if listener is not None)
         # 1.1.0 shows its arguments as attributes; code that reads them keeps working.
-        self.host = host
-        self.port = port
+        where = urlsplit(config.endpoint_url or "")
+        self.host = where.hostname if host is None else host
+        self.port = where.port if port is None else port
         self.access_key = config.access_key
         self.secret_key = config.secret_key
         self.use_ssl = (config.endpoint_url or "https").startswith("https")
@@ -643,6 +645,10 @@ class ObjectClerk:
             error.concerning(name, bucket, key)
             op.failed(error)
             raise
+        except Exception as error:
+            found = translate(error, name, str(bucket), key)
+            op.failed(found)
+            raise found from error
 
     def _head(self, op: Operation, bucket: str, key: str, version_id: str | None) -> dict[str, Any]:
         return request(
@@ -666,6 +672,10 @@ class ObjectClerk:
 
     def _accepted(self, method: str, extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
         """``extra_args`` if S3 knows all of them, and none is for the clerk to decide."""
+        if extra_args is not None and not (
+            isinstance(extra_args, Mapping) and all(isinstance(name, str) for name in extra_args)
+        ):
+            raise ObjectClerkTypeException("extra_args is a dict with the names S3 uses")
         given = dict(extra_args or {})
         accepted = self._connection.accepted(method, given)
         ours = {name for name in given if name in _OURS or name.startswith("Checksum")}

@@ -93,6 +93,13 @@ TRANSFER_NAMES = (
 #: Names that the first releases used in CHECKSUM_RETRY_CONFIG.
 _OLD_RETRY_NAMES = {"tries": "retry_tries", "delay": "retry_delay"}
 
+#: Variables for access key, secret key and session token; the three of a row belong together.
+KEY_VARIABLES: tuple[tuple[str, ...], ...] = (
+    ("OBJECT_STORE_ACCESS_KEY", "OBJECT_STORE_SECRET_KEY", "OBJECT_STORE_SESSION_TOKEN"),
+    ("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN"),
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
+
 _SECRETS = ("secret_key", "session_token")
 _USERINFO = re.compile(r"//[^/@\s]+@")
 
@@ -268,15 +275,22 @@ class _Loader:
             return value, f".env {name}"
         return None
 
+    def _strongest(self, *names: str) -> str | None:
+        """The first of the variables that the environment sets, else the first in ``.env``."""
+        for source in (self.environ, self.dotenv):
+            for name in names:
+                if source.get(name):
+                    return name
+        return None
+
     def _first(self, setting: str, *variables: str) -> str | None:
-        """The argument called ``setting``, else the first of the variables that is set."""
+        """The argument called ``setting``, else the strongest of the variables that are set."""
         if setting in self.arguments:
             self.origins[setting] = "argument"
             return str(self.arguments[setting])
-        for name in variables:
-            if found := self._variable(name):
-                value, self.origins[setting] = found
-                return value
+        if (name := self._strongest(*variables)) and (found := self._variable(name)):
+            value, self.origins[setting] = found
+            return value
         return None
 
     def _number(
@@ -322,29 +336,31 @@ class _Loader:
         return found | self._keys(from_environment, bare)
 
     def _keys(self, from_environment: bool, bare: bool) -> dict[str, str | None]:
-        """Access key, secret key and token, always from one and the same source."""
+        """Access key, secret key and token, always from one and the same family."""
         names = ("access_key", "secret_key", "session_token")
         given = [name for name in names if name in self.arguments]
-        if given:
-            if "access_key" not in given or "secret_key" not in given:
-                raise ObjectClerkConfigurationException(
-                    "access_key and secret_key belong together: give both, or neither"
-                )
-            return {name: self._first(name) for name in names}
-        families = [
-            ("OBJECT_STORE_ACCESS_KEY", "OBJECT_STORE_SECRET_KEY", "OBJECT_STORE_SESSION_TOKEN"),
-            *([("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN")] if bare else []),
-            ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-        ]
-        for family in families if from_environment else []:
-            present = [bool(self._variable(name)) for name in family[:2]]
-            if all(present):
-                return {n: self._first(n, variable) for n, variable in zip(names, family)}  # noqa: B905
-            if any(present):
-                raise ObjectClerkConfigurationException(
-                    f"{family[0]} and {family[1]} belong together: set both, or neither"
-                )
-        return dict.fromkeys(names)
+        variables: tuple[str, ...] = ()
+        if not given and from_environment:
+            variables = self._key_variables(bare)
+        keys = {name: self._first(name, *variables[i : i + 1]) for i, name in enumerate(names)}
+        if (keys["access_key"] is None) != (keys["secret_key"] is None):
+            pair = " and ".join(variables[:2] or names[:2])
+            raise ObjectClerkConfigurationException(
+                f"{pair} belong together: give both, or neither"
+            )
+        for name, value in keys.items():
+            # A stray line break would be found only in a header, and shown in its error.
+            if value is not None and not re.fullmatch(r"[!-~]+", value):
+                raise bad(f"{self.origins[name]} ({name})", "printable ASCII without blanks")
+        if keys["session_token"] is not None and keys["access_key"] is None:
+            raise ObjectClerkConfigurationException("session_token needs its access_key")
+        return keys
+
+    def _key_variables(self, bare: bool) -> tuple[str, ...]:
+        """The family of key variables that counts: the strongest one of which any is set."""
+        families = [family for family in KEY_VARIABLES if bare or family[0] != "ACCESS_KEY"]
+        strongest = self._strongest(*(name for family in families for name in family[:2]))
+        return next((family for family in families if strongest in family), ())
 
     def _endpoint_url(self, from_environment: bool, bare: bool) -> str | None:
         given = self.arguments
@@ -367,18 +383,24 @@ class _Loader:
         return None
 
     def _endpoint_of_environment(self, bare: bool) -> str | None:
-        if url := self._first("endpoint_url", "OBJECT_STORE_ENDPOINT_URL"):
-            return check_url(url, self.origins["endpoint_url"])
-        for prefix in ("OBJECT_STORE_", *([""] if bare else [])):
-            if host := self._first("endpoint_url", f"{prefix}HOST"):
-                origin = self.origins["endpoint_url"]
-                port = self.arguments.get("port")
-                if port is None and (found := self._variable(f"{prefix}PORT")):
-                    port = found[0]
-                return join_url(host, port, self._use_ssl(prefix), origin)
-        if url := self._first("endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-            return check_url(url, self.origins["endpoint_url"])
-        return None
+        name = self._strongest(
+            "OBJECT_STORE_ENDPOINT_URL",
+            "OBJECT_STORE_HOST",
+            *(["HOST"] if bare else []),
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_ENDPOINT_URL",
+        )
+        value = self._first("endpoint_url", name) if name else None
+        if name is None or value is None:
+            return None
+        origin = self.origins["endpoint_url"]
+        if not name.endswith("HOST"):
+            return check_url(value, origin)
+        prefix = name.removesuffix("HOST")
+        port = self.arguments.get("port")
+        if port is None and (found := self._variable(f"{prefix}PORT")):
+            port = found[0]
+        return join_url(value, port, self._use_ssl(prefix), origin)
 
     def _use_ssl(self, prefix: str) -> bool:
         if "use_ssl" in self.arguments:
@@ -511,7 +533,8 @@ def _read_dotenv(dotenv: str | os.PathLike[str] | bool) -> Mapping[str, str | No
 
     try:
         with path.open(encoding="utf-8") as stream:
-            return dotenv_values(stream=stream)
+            # Not interpolated: a password may well contain "${".
+            return dotenv_values(stream=stream, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise ObjectClerkConfigurationException(
             f"the file {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ParamValidationError
+from botocore.exceptions import BotoCoreError, ParamValidationError
 from botocore.validate import validate_parameters
 
 from object_clerk.endpoint import Endpoint
@@ -20,6 +20,7 @@ from object_clerk.exceptions import (
     ObjectClerkException,
     translate,
 )
+from object_clerk.locks import ForkSafeLock
 from object_clerk.retry import Operation, RetryBudget, retried
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Connection:
         self.botocore_config = _botocore_config(config)
         self._client: S3Client | None = None
         self._pid = 0
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._closed = False
 
     @property
@@ -87,6 +88,8 @@ class Connection:
 
     def _build(self) -> S3Client:
         config = self.config
+        if config.ca_bundle is not None and not Path(config.ca_bundle).exists():
+            raise ObjectClerkConfigurationException(f"there is no CA bundle {config.ca_bundle}")
         try:
             # A session of its own: boto3's default session is not safe to use from threads.
             session = boto3.session.Session()
@@ -103,6 +106,8 @@ class Connection:
             )
         except ValueError as error:
             raise ObjectClerkConfigurationException(str(error)) from error
+        except BotoCoreError as error:
+            raise translate(error, "connect") from error
         client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
         client.meta.events.register("before-send.s3", _announce_sending)
         return client

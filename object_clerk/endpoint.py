@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import threading
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.digest import Digests
@@ -13,6 +12,7 @@ from object_clerk.exceptions import (
     ObjectNotFoundException,
     ObjectVerificationException,
 )
+from object_clerk.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ChecksumSupport(enum.Enum):
-    """What a server makes of an ``x-amz-checksum-crc32`` header."""
+class Support(enum.Enum):
+    """What a server makes of a header that states a digest of the body."""
 
     UNKNOWN = "not asked yet"
     HONOURED = "a wrong one is rejected"
@@ -30,25 +30,26 @@ class ChecksumSupport(enum.Enum):
 
 
 class Endpoint:
-    """What is known of one server; learnt once for each clerk."""
+    """What is known of one server; learnt once for each clerk.
+
+    Attributes:
+        crc32: what it makes of ``x-amz-checksum-crc32``.
+        content_md5: what it makes of ``Content-MD5``.
+    """
 
     def __init__(self) -> None:
-        self._checksums = ChecksumSupport.UNKNOWN
-        self._lock = threading.Lock()
+        self.crc32 = Support.UNKNOWN
+        self.content_md5 = Support.UNKNOWN
+        self._lock = ForkSafeLock()
 
-    @property
-    def checksums(self) -> ChecksumSupport:
-        """What is known of the server's checksum headers."""
-        return self._checksums
-
-    def learn_checksums(
+    def learn(
         self, call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
-    ) -> ChecksumSupport:
-        """Ask, once, whether the server checks ``x-amz-checksum-crc32``.
+    ) -> None:
+        """Ask, once, which digests of a body the server checks.
 
-        A part with a wrong checksum is offered to a multipart upload that is aborted at once, so
+        Parts with wrong digests are offered to a multipart upload that is aborted at once, so
         nothing ever becomes visible. Acceptance alone would prove nothing: several servers take
-        the header without looking at it.
+        the headers without looking at them.
 
         Args:
             call: makes one request without retries, as ``Connection.call`` does.
@@ -57,37 +58,34 @@ class Endpoint:
             key: under which key; permission to upload is needed for no other.
         """
         with self._lock:
-            if self._checksums is ChecksumSupport.UNKNOWN:
-                self._checksums = _ask(call, insist, bucket, key)
-                log.debug("x-amz-checksum-crc32: %s", self._checksums.value)
-            return self._checksums
+            if Support.UNKNOWN in (self.crc32, self.content_md5):
+                self.crc32, self.content_md5 = _ask(call, insist, bucket, key)
+                log.debug("%s", self.report())
 
     def report(self) -> dict[str, str]:
         """What is known, as text."""
-        return {"x-amz-checksum-crc32": self._checksums.value}
+        return {
+            "x-amz-checksum-crc32": self.crc32.value,
+            "Content-MD5": self.content_md5.value,
+        }
 
 
 def _ask(
     call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
-) -> ChecksumSupport:
-    where = {"Bucket": bucket, "Key": key}
+) -> tuple[Support, Support]:
+    where: dict[str, Any] = {"Bucket": bucket, "Key": key}
     try:
         upload = call("create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
     except ObjectClerkException as error:
-        return ChecksumSupport.REFUSED if error.status in (400, 501) else ChecksumSupport.UNKNOWN
+        return _meant(error), Support.UNKNOWN
     where["UploadId"] = upload["UploadId"]
+    wrong = Digests.of([b"wrong"])
     try:
-        call(
-            "upload_part",
-            **where,
-            PartNumber=1,
-            Body=b"right",
-            ChecksumCRC32=Digests.of([b"wrong"]).checksum_crc32,
+        # In this order: rclone drops the upload when a Content-MD5 was wrong.
+        return (
+            _offer(call, where, 9998, ChecksumCRC32=wrong.checksum_crc32),
+            _offer(call, where, 9999, ContentMD5=wrong.content_md5),
         )
-    except ObjectVerificationException:
-        return ChecksumSupport.HONOURED
-    except ObjectClerkException as error:
-        return ChecksumSupport.REFUSED if error.status in (400, 501) else ChecksumSupport.UNKNOWN
     finally:
         try:
             insist("abort_multipart_upload", **where)
@@ -95,4 +93,17 @@ def _ask(
             pass  # the server has given it up by itself
         except ObjectClerkException as error:
             log.warning("the probe's upload could not be aborted: %s", error)
-    return ChecksumSupport.IGNORED
+
+
+def _offer(call: Callable[..., Any], where: dict[str, Any], number: int, **digest: str) -> Support:
+    try:
+        call("upload_part", **where, PartNumber=number, Body=b"right", **digest)
+    except ObjectClerkException as error:
+        return _meant(error)
+    return Support.IGNORED
+
+
+def _meant(error: ObjectClerkException) -> Support:
+    if isinstance(error, ObjectVerificationException):
+        return Support.HONOURED
+    return Support.REFUSED if error.status in (400, 501) else Support.UNKNOWN

@@ -388,8 +388,10 @@ _TRANSPORT = (
 _TLS_MAY_PASS = re.compile(r"EOF|timed out|reset|SYSCALL", re.IGNORECASE)
 
 
-#: botocore repeats the values of parameters that it refuses; a key must not stand in a log.
-_REFUSED_VALUE = re.compile(r", value: .*?(?=, (?:type|valid)|$)", re.DOTALL)
+#: Values of parameters and headers that were refused; a key must not stand in a log.
+_REFUSED_VALUE = re.compile(
+    r", value: .*?(?=, (?:type|valid)|$)|(?<=Invalid header value) .*", re.DOTALL
+)
 
 
 def _from_transport(error: BaseException) -> ObjectClerkException:

@@ -26,6 +26,7 @@ from object_clerk.exceptions import (
     OperationCancelled,
     translate,
 )
+from object_clerk.locks import ForkSafeLock
 from object_clerk.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ class RetryPolicy:
         backoff = self.backoff
         if error.failure is Failure.THROTTLED:
             backoff = max(backoff, 2.0)
-        # Beyond 64 doublings only the longest wait is left, and floats stay finite.
-        grown = self.delay_s * backoff ** min(failures - 1, 64)
+        try:
+            grown = self.delay_s * backoff ** (failures - 1)
+        except OverflowError:
+            grown = self.max_delay_s
         wait = min(self.max_delay_s, grown + random.uniform(*self.jitter_s))  # noqa: S311
         return max(wait, min(error.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
 
@@ -96,11 +99,11 @@ class RetryBudget:
     DEFAULT_COST = 14
 
     _all: dict[str, RetryBudget] = {}  # noqa: RUF012 - one for each endpoint of the process
-    _all_lock = threading.Lock()
+    _all_lock = ForkSafeLock()
 
     def __init__(self) -> None:
         self._tokens = self.CAPACITY
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @classmethod
     def shared(cls, endpoint: str) -> RetryBudget:
@@ -228,8 +231,8 @@ class Operation:
             )
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the operation is cancelled meanwhile."""
-        if self._cancelled.wait(seconds):
+        """Wait, but neither beyond the deadline nor when the operation is cancelled."""
+        if self._cancelled.wait(min(seconds, self.remaining_s)) or seconds > self.remaining_s:
             self.check()
 
     def saw(self, response: Mapping[str, Any]) -> None:

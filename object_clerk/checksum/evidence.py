@@ -109,7 +109,9 @@ def judge_stored(expected: str, etag: str | None, size: int, head: Stored | None
     if (etag or "").lower() == expected:
         return Finding(Verdict.CONTENT, "ETag equals the MD5 of what was sent")
     if head is not None and (parts_of(etag) is None or etag_may_differ(head.answer)):
-        return Finding(Verdict.TRANSPORT, "every body had a Content-MD5, and the size is right")
+        return Finding(
+            Verdict.TRANSPORT, "the server checked every Content-MD5, and the size is right"
+        )
     return None
 
 

@@ -11,7 +11,13 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.etag import EtagHasher, Layout, parts_of
-from object_clerk.checksum.layout import PartRange, candidate_layouts, split, upload_part_size
+from object_clerk.checksum.layout import (
+    PartRange,
+    candidate_layouts,
+    smallest_part_size_for,
+    split,
+    upload_part_size,
+)
 from object_clerk.exceptions import (
     Failure,
     ObjectChanged,
@@ -160,7 +166,9 @@ class Copy:
         wished = upload_part_size(self.settings.part_size_bytes)
         layouts = candidate_layouts(source.etag, source.size, wished)
         known = layouts[0].part_size_bytes if layouts else None
-        return min(known or wished, LARGEST_COPY)
+        # Larger parts than wished change the copy's ETag, but nothing that is compared with it.
+        size = known or max(wished, smallest_part_size_for(source.size))
+        return min(size, LARGEST_COPY)
 
     def copy_part_once(
         self, source: Pin, multipart: MultipartUpload, part: PartRange

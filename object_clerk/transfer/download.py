@@ -16,11 +16,12 @@ from object_clerk.exceptions import (
     ObjectClerkException,
     ObjectClerkFileException,
     ObjectClerkTypeException,
+    OperationCancelled,
 )
 from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
-from object_clerk.transfer.files import temporary_beside, write_at, writing
+from object_clerk.transfer.files import temporary_beside, write_at, write_to, writing
 from object_clerk.transfer.pool import run_parts
 from object_clerk.transfer.stream import ObjectStream, Pin, pin
 
@@ -112,11 +113,11 @@ def read_bytes(download: Download) -> tuple[bytes, Receipt]:
 @retried
 def _read_bytes(op: Operation, download: Download) -> tuple[bytes, Receipt]:
     stream = download.stream()
-    pinned = stream.open()
-    op.allow_for(pinned.size)
-    hasher = download.hasher(pinned)
-    buffer = io.BytesIO()
-    with _taken_back(op) as took:
+    with contextlib.closing(stream), _taken_back(op) as took:
+        pinned = stream.open()
+        op.allow_for(pinned.size)
+        hasher = download.hasher(pinned)
+        buffer = io.BytesIO()
         for block in stream:
             hasher.update(block)
             buffer.write(block)
@@ -157,10 +158,13 @@ def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Rece
         ObjectVerificationException: the bytes do not verify.
     """
     if isinstance(target, (str, os.PathLike)):
-        path = Path(os.path.realpath(os.fsdecode(target)))  # write through a link, not over it
-        if path.exists() and not path.is_file() and not path.is_dir():
-            with path.open("wb") as device:  # a pipe or device is written to, never replaced
-                return save(download, device)
+        with writing(repr(target)):
+            given = Path(os.fsdecode(target))
+            special = given.exists() and not given.is_file() and not given.is_dir()
+            path = Path(os.path.realpath(given))  # write through a link, not over it
+        if special:
+            with writing(str(given)), given.open("wb", buffering=0) as device:
+                return save(download, device)  # a pipe or device is written to, never replaced
         if path.is_dir():
             raise ObjectClerkFileException(f"{path} is a directory; name the file to write")
         if not path.parent.is_dir():
@@ -173,11 +177,7 @@ def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Rece
         )
     with ObjectReader(download) as reader:
         for block in reader.blocks():
-            with writing(repr(target)):
-                rest = memoryview(block)
-                while rest:  # an unbuffered file may take less than it is given
-                    written = target.write(rest)
-                    rest = rest[len(rest) if written is None else written :]
+            write_to(target, block)
     assert reader.receipt is not None
     return reader.receipt
 
@@ -208,9 +208,13 @@ def _parts(download: Download, pinned: Pin, fd: int) -> Iterator[Callable[[], Pa
 
 def _fetch(download: Download, pinned: Pin, fd: int, part: PartRange) -> PartRange:
     offset = part.offset
-    for block in download.stream(pinned, part):
-        write_at(fd, block, offset)
-        offset += len(block)
+    try:
+        for block in download.stream(pinned, part):
+            write_at(fd, block, offset)
+            offset += len(block)
+    except BaseException:
+        download.op.transferred(part.offset - offset, pinned.size)
+        raise
     return part
 
 
@@ -287,6 +291,11 @@ class ObjectReader(io.RawIOBase):
             error.concerning(op.name, op.bucket, op.key)
             op.failed(error)
             self._error = error
+            raise
+        except BaseException:  # Ctrl-C: what is read next must not look like the end
+            self._error = OperationCancelled(
+                "reading was interrupted", operation=self._download.op.name
+            )
             raise
 
     def _verified_blocks(self) -> Iterator[bytes]:

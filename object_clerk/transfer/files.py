@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+import secrets
+from typing import IO, TYPE_CHECKING, cast
 
 from object_clerk.exceptions import ObjectClerkException, ObjectClerkFileException
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -21,22 +22,20 @@ def temporary_beside(path: Path, size: int) -> Iterator[tuple[int, Callable[[], 
 
     It is gone afterwards unless that function was called.
     """
+    old_mode = _mode_of(path)
+    temporary = path.parent / f".{secrets.token_hex(8)}.part"
     with writing(str(path.parent)):
-        fd, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
+        # The kernel applies the umask, which a process cannot ask for without changing it.
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o666 if old_mode is None else 0o600)
 
     def publish() -> None:
         with writing(str(path)):
-            # mkstemp makes files that only their owner can read; give this one the mode that it
-            # would have if it had simply been opened, or that of the file it replaces.
-            os.fchmod(fd, _mode_for(path))
+            if old_mode is not None:
+                os.fchmod(fd, old_mode)
             os.fsync(fd)
             temporary.replace(path)
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            _flush_directory(path.parent)
 
     try:
         if size and hasattr(os, "posix_fallocate"):
@@ -58,13 +57,24 @@ def _reserve(fd: int, size: int, path: Path) -> None:
             ) from error
 
 
-def _mode_for(path: Path) -> int:
+def _mode_of(path: Path) -> int | None:
+    """The permissions of a file that is to be replaced."""
     try:
         return path.stat().st_mode & 0o777
     except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        return None
+
+
+def _flush_directory(directory: Path) -> None:
+    """Make a rename last; some network file systems cannot be asked to."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -87,3 +97,16 @@ def write_at(fd: int, block: bytes, offset: int) -> None:
             written = os.pwrite(fd, rest, offset)
             rest = rest[written:]
             offset += written
+
+
+def write_to(file: IO[bytes], block: bytes) -> None:
+    """Write all of ``block`` to a file object; an unbuffered one may take less at a time."""
+    rest = memoryview(block)
+    with writing(repr(file)):
+        while rest:
+            written = cast("int | None", file.write(rest))
+            if written is None and not isinstance(cast("object", file), io.RawIOBase):
+                return  # a write() of somebody's own that gives no count has taken everything
+            if not written:
+                raise BlockingIOError(errno.EAGAIN, "it takes no more bytes")
+            rest = rest[written:]

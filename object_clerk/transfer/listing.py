@@ -8,6 +8,7 @@ from object_clerk.exceptions import (
     Failure,
     ObjectClerkException,
     ObjectClerkServerInternalException,
+    OperationCancelled,
 )
 from object_clerk.retry import Operation, retried
 
@@ -53,6 +54,7 @@ class Listing:
         }
         self._left = limit
         self._progress = _Progress()
+        self._error: ObjectClerkException | None = None
         self._entries = self._all(self._fetch())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -61,10 +63,16 @@ class Listing:
     def __next__(self) -> dict[str, Any]:
         if self._left == 0:
             raise StopIteration
+        if self._error is not None:
+            raise self._error  # who goes on after an error must not take it for the end
         try:
             entry = next(self._entries)
         except ObjectClerkException as error:
             error.concerning("list_objects", self._parameters["Bucket"], None)
+            self._error = error
+            raise
+        except KeyboardInterrupt:
+            self._error = OperationCancelled("the listing was interrupted")
             raise
         if self._left is not None:
             self._left -= 1

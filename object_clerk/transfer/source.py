@@ -192,6 +192,11 @@ class _File(SizedSource):
         found = os.fstat(self._fd)
         return found.st_size, found.st_mtime_ns
 
+    def has_more_than_it_says(self) -> bool:
+        """Whether there is a byte beyond the stated size, as in the files below /proc."""
+        with _reading(self.name):
+            return bool(os.pread(self._fd, 1, self.size))
+
     def read_at(self, offset: int, length: int) -> bytes:
         with _reading(self.name):
             data = os.pread(self._fd, length, offset)
@@ -237,6 +242,13 @@ class _SeekableStream(SizedSource):
         if len(data) < length:
             raise ObjectSaveException(f"{self.name} became shorter while it was being uploaded")
         return data
+
+    def is_device(self) -> bool:
+        """Whether it is a device, which can be rewound but has no size."""
+        try:
+            return stat.S_ISCHR(os.fstat(self._stream.fileno()).st_mode)
+        except (OSError, AttributeError, ValueError):
+            return False
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -289,7 +301,9 @@ def open_source(data: object) -> SizedSource | Pipe:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return _Buffer(data)
     if isinstance(data, (str, os.PathLike)):
-        return _open_path(Path(os.fsdecode(data)))
+        with _reading(repr(data)):
+            path = Path(os.fsdecode(data))
+        return _open_path(path)
     if isinstance(data, io.TextIOBase):
         raise ObjectClerkTypeException("a text stream cannot be uploaded; open the file with 'rb'")
     if not callable(getattr(data, "read", None)):
@@ -297,7 +311,10 @@ def open_source(data: object) -> SizedSource | Pipe:
             f"cannot upload a {type(data).__name__}: give a path, bytes, or a binary stream"
         )
     stream = cast("IO[bytes]", data)
-    return _SeekableStream(stream) if _seekable(stream) else Pipe(stream)
+    if not _seekable(stream):
+        return Pipe(stream)
+    source = _SeekableStream(stream)
+    return source if source.size or not source.is_device() else Pipe(stream)
 
 
 def _open_path(path: Path) -> SizedSource | Pipe:
@@ -305,24 +322,26 @@ def _open_path(path: Path) -> SizedSource | Pipe:
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise ObjectSaveException(f"{path} is a directory")
-    if not stat.S_ISREG(mode):
-        with _reading(str(path)):
-            return Pipe(path.open("rb"), owned=True)
-    return _File(path)
+    if stat.S_ISREG(mode):
+        file = _File(path)
+        if file.size or not file.has_more_than_it_says():
+            return file
+        file.close()
+    with _reading(str(path)):
+        return Pipe(path.open("rb"), owned=True)
 
 
 def _seekable(stream: Any) -> bool:
     if not hasattr(stream, "seek") or not hasattr(stream, "tell"):
         return False
     seekable = getattr(stream, "seekable", None)
-    try:
+    with _reading("the stream"):
         return bool(seekable()) if seekable is not None else True
-    except ValueError as error:
-        raise ObjectSaveException(f"the stream cannot be read: {error}") from error
 
 
 def _name_of(stream: Any) -> str:
-    name = getattr(stream, "name", None)
+    with _reading("the name of the stream"):
+        name = getattr(stream, "name", None)
     return str(name) if isinstance(name, (str, os.PathLike)) else type(stream).__name__
 
 

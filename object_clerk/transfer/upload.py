@@ -18,7 +18,7 @@ from object_clerk.checksum.layout import (
     upload_part_size,
 )
 from object_clerk.connection import Connection, request
-from object_clerk.endpoint import ChecksumSupport
+from object_clerk.endpoint import Endpoint, Support
 from object_clerk.exceptions import (
     Failure,
     ObjectClerkConfigurationException,
@@ -157,7 +157,7 @@ class Upload:
 
     def _run_parts(self, parts: Iterator[tuple[Readable, PartRange]], workers: int) -> Receipt:
         """Send all parts, publish the object, and prove it; on any failure leave nothing."""
-        crc32 = self.verify and self._server_checks_crc32()
+        crc32 = self.verify and self.learnt().crc32 is Support.HONOURED
         algorithm = {"ChecksumAlgorithm": "CRC32"} if crc32 else {}
         with MultipartUpload(
             self.op,
@@ -171,15 +171,16 @@ class Upload:
             self.source.check_unchanged()
             return _complete(self.op, sender, done)
 
-    def _server_checks_crc32(self) -> bool:
+    def learnt(self) -> Endpoint:
+        """What the server does with digests; asked once, with an upload that is aborted."""
         ending = self.op.child("abort_multipart_upload", CLEANING_UP)
-        learnt = self.connection.endpoint.learn_checksums(
+        self.connection.endpoint.learn(
             functools.partial(self.connection.call, self.op),
             functools.partial(request, ending, self.connection),
             self.bucket,
             self.key,
         )
-        return learnt is ChecksumSupport.HONOURED
+        return self.connection.endpoint
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
         if size == 0 and not allow_empty:
@@ -225,7 +226,7 @@ class Upload:
         """Send everything in one request and judge what the server made of it."""
         body = self.prepare(readable, PartRange(1, 0, size))
         self.source.check_unchanged()
-        crc32 = self.connection.endpoint.checksums is ChecksumSupport.HONOURED
+        crc32 = self.connection.endpoint.crc32 is Support.HONOURED
         answer = self.call("put_object", body, crc32, **self.where, **self.parameters)
         facts: dict[str, Any] = {
             "size": size,
@@ -239,10 +240,22 @@ class Upload:
         if finding is None:  # the answer did not settle it, so ask for the object itself
             head = self.head(facts["version_id"])
             facts["etag"] = head.etag
-            finding = judge_stored(expected, head.etag, size, head) or self.read_back(
+            finding = self.judge(expected, head, size) or self.read_back(
                 expected, Layout(None), head
             )
         return self.op.receipt(finding, digests={"md5": expected}, **facts)
+
+    def judge(self, expected: str, head: Pin, size: int) -> Finding | None:
+        """Judge the stored object; None if only reading it back can tell.
+
+        Where its ETag is no MD5, that every body had a Content-MD5 counts only if the server was
+        seen to reject a wrong one.
+        """
+        finding = judge_stored(expected, head.etag, size, head)
+        weak = finding is not None and finding.verdict is Verdict.TRANSPORT
+        if weak and self.learnt().content_md5 is not Support.HONOURED:
+            return None
+        return finding
 
     def head(self, version_id: str | None) -> Pin:
         """What the server says of the object that was made."""
@@ -364,7 +377,7 @@ class _PartSender:
             return upload.op.receipt(SWITCHED_OFF, **facts)
         expected = composite([body.digests.md5 for body in bodies if body.digests])
         finding = (
-            judge_stored(expected, head.etag, size, head)
+            upload.judge(expected, head, size)
             or judge_assembled(expected, bare(answer.get("ETag")), head.etag)
             or upload.read_back(expected, Layout(bodies[0].length), head)
         )

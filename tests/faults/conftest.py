@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from object_clerk import ObjectClerk, Receipt
-from object_clerk.endpoint import ChecksumSupport
+from object_clerk.endpoint import Support
 from object_clerk.events import Event, Retrying
 from object_clerk.retry import RetryBudget
 from object_clerk.testing import Action, Drop, Exchange, Fault, FaultProxy, Reply
@@ -125,7 +125,7 @@ class Stage:
     def learn(self, clerk: ObjectClerk | None = None) -> None:
         """Let the clerk find out about checksums, so that its question is not in the log."""
         clerk = clerk or self.clerk
-        if clerk.endpoint.checksums is not ChecksumSupport.UNKNOWN:
+        if clerk.endpoint.crc32 is not Support.UNKNOWN:
             return
         clerk.upload_object(content(PART), self.bucket, "learning")
         self.s3.delete_object(Bucket=self.bucket, Key="learning")

@@ -388,7 +388,9 @@ class TestServerDown:
 
         assert 0.2 <= time.monotonic() - began < 3
         assert "deadline" in caught.value.gave_up
-        assert caught.value.attempts == len(stage.retries) + 1 > 3
+        # The last attempt that was announced may have come too late to be made.
+        assert caught.value.attempts in (len(stage.retries), len(stage.retries) + 1)
+        assert caught.value.attempts > 3
 
     def test_deadline_with_a_server_that_fails(self, stage: Stage) -> None:
         """Check 21: the last answer of the server is what is raised."""
