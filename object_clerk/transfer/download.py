@@ -139,7 +139,8 @@ def _taken_back(op: Operation) -> Iterator[Callable[[int], None]]:
     try:
         yield took
     except BaseException:
-        op.transferred(-total, None)
+        if total:
+            op.transferred(-total, None)
         raise
 
 
@@ -213,7 +214,8 @@ def _fetch(download: Download, pinned: Pin, fd: int, part: PartRange) -> PartRan
             write_at(fd, block, offset)
             offset += len(block)
     except BaseException:
-        download.op.transferred(part.offset - offset, pinned.size)
+        if offset > part.offset:
+            download.op.transferred(part.offset - offset, pinned.size)
         raise
     return part
 

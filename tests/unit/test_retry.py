@@ -400,6 +400,22 @@ class TestDeadline:
         assert "deadline" in caught.value.gave_up
         assert caught.value.attempts == 1
 
+    def test_wait_that_wakes_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Check 21: the same when it is the operation's own wait that takes longer."""
+        op = Operation("verb", "bucket", "key", self._impatient(0.1, delay_s=0.05))
+        wait = threading.Event.wait
+        monkeypatch.setattr(
+            threading.Event, "wait", lambda event, timeout: wait(event, timeout + 0.1)
+        )
+        busy = error(code="SlowDown", status=503)
+
+        with pytest.raises(ObjectClerkServerInternalException) as caught:
+            do(op, [busy, "done"])
+
+        assert caught.value is busy
+        assert "deadline" in caught.value.gave_up
+        assert caught.value.attempts == 1
+
     def test_no_attempt_after_it(self) -> None:
         op = Operation("verb", "bucket", "key", self._impatient(0.001))
         time.sleep(0.01)
