@@ -77,7 +77,7 @@ class ObjectClerk:
         client_config: arguments of botocore's ``Config``, in place of ``S3_CLIENT_CONFIG``.
         transfer_config: arguments of boto3's ``TransferConfig``, in place of
             ``S3_UPLOAD_CONFIG``, ``S3_DOWNLOAD_CONFIG`` and ``MULTIPART_THRESHOLD``. Without a
-            ``multipart_chunksize`` the ``multipart_threshold`` is the part size as well.
+            ``multipart_chunksize`` its ``multipart_threshold`` is the part size of uploads too.
         endpoint_url: the store as a URL, in place of ``host``, ``port`` and ``use_ssl``.
         region_name: region to sign for (default us-east-1, or that of the AWS profile).
         session_token: session token that belongs to temporary keys.

@@ -81,10 +81,11 @@ def _ask(
     where["UploadId"] = upload["UploadId"]
     wrong = Digests.of([b"wrong"])
     try:
-        # In this order: rclone drops the upload when a Content-MD5 was wrong.
+        # Swift has no part beyond 1000. CRC32 comes first, since rclone drops the upload when a
+        # Content-MD5 was wrong.
         return (
-            _offer(call, where, 9998, ChecksumCRC32=wrong.checksum_crc32),
-            _offer(call, where, 9999, ContentMD5=wrong.content_md5),
+            _offer(call, where, 998, ChecksumCRC32=wrong.checksum_crc32),
+            _offer(call, where, 999, ContentMD5=wrong.content_md5),
         )
     finally:
         try:

@@ -232,7 +232,7 @@ class Operation:
 
     def sleep(self, seconds: float) -> None:
         """Wait, but neither beyond the deadline nor when the operation is cancelled."""
-        if self._cancelled.wait(min(seconds, self.remaining_s)) or seconds > self.remaining_s:
+        if self._cancelled.wait(max(0.0, min(seconds, self.remaining_s))):
             self.check()
 
     def saw(self, response: Mapping[str, Any]) -> None:

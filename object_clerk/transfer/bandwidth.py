@@ -19,7 +19,7 @@ class Bandwidth:
         self._lock = threading.Lock()
 
     def spend(self, op: Operation, size: int) -> None:
-        """Wait until ``size`` bytes may pass. Waits end when the operation is cancelled."""
+        """Wait until ``size`` bytes may pass. Waits end with the operation or its deadline."""
         if self._bytes_per_s is None:
             return
         with self._lock:
@@ -27,3 +27,4 @@ class Bandwidth:
             begin = max(now, self._free_at)
             self._free_at = begin + size / self._bytes_per_s
         op.sleep(begin - now)
+        op.check()
