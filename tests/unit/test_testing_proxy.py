@@ -421,7 +421,7 @@ class TestPassingThrough:
             sock.sendall(b"HEAD /k HTTP/1.1\r\nHost: x\r\n\r\n")
             assert sock.recv(1000)
             began = time.monotonic()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
         assert sock.recv(1) == b""
         sock.close()
 
@@ -828,7 +828,7 @@ class TestFaults:
         assert names(proxy) == ["stall"]
         began = time.monotonic()
         proxy.close()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
     def test_nothing_is_left_open(self, upstream: Upstream) -> None:
         threads = threading.active_count()
