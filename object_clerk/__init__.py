@@ -43,7 +43,13 @@ if TYPE_CHECKING:
         ObjectVerificationException,
         PreconditionFailed,
     )
-    from object_clerk.receipt import DeleteOutcome, Receipt, Verdict
+    from object_clerk.receipt import (
+        DeleteOutcome,
+        Receipt,
+        SweptUpload,
+        UnfinishedUpload,
+        Verdict,
+    )
     from object_clerk.retry import RetryPolicy
 
 __all__ = [
@@ -70,6 +76,8 @@ __all__ = [
     "PreconditionFailed",
     "Receipt",
     "RetryPolicy",
+    "SweptUpload",
+    "UnfinishedUpload",
     "Verdict",
     "__version__",
 ]
@@ -82,6 +90,8 @@ _HOMES = {
     "ClerkConfig": "config",
     "DeleteOutcome": "receipt",
     "Receipt": "receipt",
+    "SweptUpload": "receipt",
+    "UnfinishedUpload": "receipt",
     "Verdict": "receipt",
     "RetryPolicy": "retry",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from object_clerk import events
 from object_clerk.config import ClerkConfig
 from object_clerk.connection import Connection, request
+from object_clerk.endpoint import PROBE_PREFIX
 from object_clerk.exceptions import (
     BucketNotFoundException,
     ObjectClerkException,
@@ -25,8 +27,10 @@ from object_clerk.transfer.delete import delete, delete_many
 from object_clerk.transfer.download import Download, ObjectReader, read_bytes, save
 from object_clerk.transfer.listing import Listing
 from object_clerk.transfer.move import move
+from object_clerk.transfer.multipart import CLEANING_UP
 from object_clerk.transfer.source import open_source
 from object_clerk.transfer.upload import Upload
+from object_clerk.transfer.uploads import Uploads, sweep
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
     from object_clerk.endpoint import Endpoint
-    from object_clerk.receipt import DeleteOutcome, Receipt
+    from object_clerk.receipt import DeleteOutcome, Receipt, SweptUpload, UnfinishedUpload
 
 #: Parameters of S3's requests that ``extra_args`` cannot have: the clerk computes them, or has
 #: arguments for them.
@@ -553,6 +557,95 @@ class ObjectClerk:
             op.finished(None)
             return outcomes
 
+    # -- looking after the store -----------------------------------------------------------
+
+    def examine_endpoint(self, bucket: str, prefix: str = PROBE_PREFIX) -> dict[str, str]:
+        """Find out what the server really does with conditions, checksums, parts and copies.
+
+        About fifty small requests. Objects of a few bytes are made under a random name and
+        removed again, whatever happens. What was found stays known in :attr:`endpoint`, whose
+        ``findings()`` and ``advice()`` tell what it means.
+
+        Args:
+            bucket: a bucket in which objects may be written, read and deleted.
+            prefix: what the keys of these objects begin with.
+
+        Returns:
+            the finding for each feature, as text.
+
+        Raises:
+            BucketNotFoundException: there is no such bucket.
+            ObjectClerkServerAuthException: nothing may be written there.
+        """
+        with self._operation("examine_endpoint", bucket, prefix) as op:
+
+            def insist(method: str, **parameters: Any) -> dict[str, Any]:
+                step = op.child(op.name, CLEANING_UP)
+                return request(step, self._connection, method, **parameters)
+
+            call = functools.partial(self._connection.call, op)
+            self.endpoint.examine(call, insist, bucket, prefix)
+            self.endpoint.learn(call, insist, bucket, f"{prefix}digests")
+            op.finished(None)
+            return self.endpoint.report()
+
+    def list_uploads(self, bucket: str, prefix: str | None = None) -> Iterator[UnfinishedUpload]:
+        """The multipart uploads that were begun and never ended, fetched page by page.
+
+        Their parts take room and cost money, and no listing of objects shows them. The first
+        page is fetched at once, so errors show here.
+
+        Args:
+            bucket: the bucket.
+            prefix: only uploads to keys that begin with it.
+        """
+        check_bucket(bucket)
+        if prefix is not None:
+            check_unicode("prefix", prefix)
+        return Uploads(self._new_listing("list_uploads", bucket), self._connection, bucket, prefix)
+
+    def sweep_uploads(
+        self,
+        bucket: str,
+        prefix: str | None = None,
+        *,
+        older_than_s: float = 86400,
+        dry_run: bool = False,
+    ) -> list[SweptUpload]:
+        """Remove what crashed uploads have left: unfinished parts, and temporary objects.
+
+        Temporary objects are those of ``upload_object(stage=True)``; to find them all keys are
+        listed. An upload that is still at work looks like one that crashed, so ``older_than_s``
+        has to be longer than any upload takes. Ages are told by the server's clock.
+
+        Args:
+            bucket: the bucket.
+            prefix: only keys that begin with it.
+            older_than_s: seconds since the upload was begun; younger ones are never touched.
+            dry_run: only tell what would be removed.
+
+        Returns:
+            an outcome for each leftover that is old enough.
+
+        Raises:
+            DeleteIncomplete: some were not removed; its ``outcomes`` tell for each.
+        """
+        age_s = _age(older_than_s)
+        if prefix is not None:
+            check_unicode("prefix", prefix)
+        with self._operation("sweep_uploads", bucket, None) as op:
+            outcomes = sweep(
+                op,
+                self._connection,
+                self._new_listing("sweep_uploads", bucket),
+                bucket,
+                prefix,
+                older_than_s=age_s,
+                dry_run=dry_run,
+            )
+            op.finished(None)
+            return outcomes
+
     # -- signing ---------------------------------------------------------------------------
 
     def presign_get(
@@ -628,6 +721,10 @@ class ObjectClerk:
             self._connection.recover,
         )
 
+    def _new_listing(self, name: str, bucket: str) -> Callable[[], Operation]:
+        """Each page of a listing is an operation of its own, with the full deadline."""
+        return lambda: self._new_operation(name, bucket, None)
+
     @contextlib.contextmanager
     def _operation(
         self, name: str, bucket: str, key: str | None, *, announce: bool = True
@@ -637,7 +734,7 @@ class ObjectClerk:
         op.listeners = self._listeners if announce else ()
         try:
             check_bucket(bucket)
-            if name != "delete_objects":
+            if name not in ("delete_objects", "sweep_uploads"):
                 check_key(key)
             op.started()
             yield op
@@ -740,6 +837,14 @@ def _positive(name: str, value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ObjectClerkParameterException(f"{name} is a whole number, at least 1")
     return value
+
+
+def _age(older_than_s: float) -> float:
+    if isinstance(older_than_s, bool) or not isinstance(older_than_s, (int, float)):
+        raise ObjectClerkTypeException("older_than_s is a number of seconds")
+    if not older_than_s >= 0:
+        raise ObjectClerkParameterException("older_than_s is a number of seconds, at least 0")
+    return older_than_s
 
 
 def _rebuild(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 
 class Verdict(enum.Enum):
@@ -111,3 +112,31 @@ class DeleteOutcome:
     deleted: bool
     code: str | None = None
     message: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that was begun, and neither completed nor aborted.
+
+    Attributes:
+        key: the key it is for.
+        upload_id: the server's name of it.
+        initiated: when it was begun, by the server's clock; None if the server does not say.
+    """
+
+    key: str
+    upload_id: str
+    initiated: datetime | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SweptUpload(DeleteOutcome):
+    """What became of one leftover of an upload.
+
+    Attributes:
+        upload_id: the upload that was aborted; None for a temporary object that was deleted.
+        initiated: when it was begun, by the server's clock.
+    """
+
+    upload_id: str | None = None
+    initiated: datetime | None = None

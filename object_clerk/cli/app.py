@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "config": "Show every setting, its value, and where it comes from.",
     "demo": "Do the main job on real files, on an S3 server of its own.",
+    "doctor": "Find out what a server really does, what that means, and what helps.",
+    "sweep": "Remove what crashed uploads have left in a bucket.",
 }
 
 

@@ -6,16 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.endpoint.answers import Answer, Support
-from object_clerk.endpoint.features import FEATURES
+from object_clerk.endpoint.features import FEATURES, Finding
 from object_clerk.endpoint.invisible import ask_delete, ask_digests, ask_versioning
 from object_clerk.endpoint.scratch import Scratch
-from object_clerk.endpoint.visible import QUOTED, ask_all
+from object_clerk.endpoint.visible import UNQUOTED, ask_all
 from object_clerk.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PROBE_PREFIX", "Endpoint", "Support"]
+__all__ = ["PROBE_PREFIX", "Endpoint", "Finding", "Support"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Endpoint:
         object_size: of the size of the whole there.
         versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
             REFUSED if it ceased to.
+        left_behind: keys of objects that the last examination could not remove; usually none.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class Endpoint:
         self.full_object = Support.UNKNOWN
         self.object_size = Support.UNKNOWN
         self.versioning = Support.UNKNOWN
+        self.left_behind: tuple[str, ...] = ()
         self._details: dict[str, str] = {}
         self._undeletable: set[str] = set()
         self._lock = ForkSafeLock()
@@ -89,7 +91,7 @@ class Endpoint:
         """
         with self._lock:
             if Support.UNKNOWN in (self.crc32, self.content_md5):
-                self.crc32, self.content_md5 = ask_digests(call, insist, bucket, key)
+                self._found(ask_digests(call, insist, bucket, key))
                 log.debug("%s", self.report())
 
     def learn_delete(self, call: Callable[..., Any], bucket: str, key: str = "") -> None:
@@ -118,7 +120,7 @@ class Endpoint:
         insist: Callable[..., Any],
         bucket: str,
         prefix: str = PROBE_PREFIX,
-    ) -> list[str]:
+    ) -> None:
         """Ask everything else, with objects of a few bytes that are removed again.
 
         About forty small requests, each time it is called. A condition counts as honoured only
@@ -130,9 +132,6 @@ class Endpoint:
             bucket: where objects may be written, read and deleted.
             prefix: what the keys of these objects begin with; a random name follows.
 
-        Returns:
-            keys of objects that could not be removed; usually none.
-
         Raises:
             ObjectClerkException: no object could be made there at all.
         """
@@ -141,14 +140,12 @@ class Endpoint:
         try:
             answers = ask_all(scratch)
         finally:
-            scratch.remove(has_versions=versioning.support is not Support.IGNORED)
-        quoted = answers.pop(QUOTED, None)
+            had = versioning.support in (Support.HONOURED, Support.REFUSED)
+            self.left_behind = scratch.remove(has_versions=had)
         with self._lock:
             self._found({**answers, "versioning": versioning})
-            if quoted is not None:
-                self.if_match_quoted = quoted.support is Support.HONOURED
+            self.if_match_quoted = self._details.get("put_if_match") != UNQUOTED
         log.debug("%s", self.report())
-        return scratch.left
 
     def _found(self, answers: dict[str, Answer]) -> None:
         for name, answer in answers.items():
@@ -161,31 +158,21 @@ class Endpoint:
         support: Support = getattr(self, name)
         return support
 
+    def findings(self) -> list[Finding]:
+        """All that is known, what it means, and what helps, feature by feature."""
+        return [
+            each.finding(Answer(self._of(each.name), self._details.get(each.name, "")))
+            for each in FEATURES
+        ]
+
     def report(self) -> dict[str, str]:
         """What is known, as text: feature -> finding."""
-        return {
-            each.label: each.finding(self._of(each.name), self._details.get(each.name, ""))
-            for each in FEATURES
-        }
-
-    def meanings(self) -> dict[str, str]:
-        """What it means for guarantees, with the keys of :meth:`report`."""
-        return {each.label: each.meaning(self._of(each.name)) for each in FEATURES}
+        return {each.feature: each.text for each in self.findings()}
 
     def advice(self) -> list[str]:
         """What one should know before relying on this server, and which settings help."""
-        given = [
-            f"{each.label}: {each.missing}"
-            for each in FEATURES
-            if self._of(each.name) in (Support.IGNORED, Support.REFUSED)
+        return [
+            f"{each.feature}: {'; '.join(filter(None, (each.meaning, each.settings)))}"
+            for each in self.findings()
+            if each.support in (Support.IGNORED, Support.REFUSED)
         ]
-        if Support.HONOURED is self.checksums and self.crc32 is not Support.HONOURED:
-            given.append(
-                "stored checksums: they come back, but nobody was seen to check them: they are "
-                "what the writer claimed, and prove nothing alone"
-            )
-        if not self.if_match_quoted:
-            given.append("PUT If-Match: the ETag has to be sent without its quotes")
-        if unknown := [e.label for e in FEATURES if self._of(e.name) is Support.UNKNOWN]:
-            given.append(f"not known, and not relied on: {', '.join(unknown)}")
-        return given

@@ -31,11 +31,18 @@ class Answer(NamedTuple):
     detail: str = ""
 
 
-def of_digest(error: ObjectClerkException) -> Support:
+def of_digest(error: ObjectClerkException) -> Answer:
     """What it means that a request with a wrong digest failed."""
     if isinstance(error, ObjectVerificationException):
-        return Support.HONOURED
-    return Support.REFUSED if error.status in NOT_TAKEN else Support.UNKNOWN
+        return Answer(Support.HONOURED)
+    return of_refusal(error)
+
+
+def of_refusal(error: ObjectClerkException) -> Answer:
+    """What it means that a request failed although nothing was wrong with it."""
+    if error.status in NOT_TAKEN:
+        return Answer(Support.REFUSED, said(error))
+    return unclear(error)
 
 
 def of_condition(error: ObjectClerkException) -> Answer:
@@ -43,9 +50,7 @@ def of_condition(error: ObjectClerkException) -> Answer:
     # A conflict is what Amazon S3 answers when it looked, and somebody else was there too.
     if isinstance(error, PreconditionFailed) or error.code == "ConditionalRequestConflict":
         return Answer(Support.HONOURED)
-    if error.status in NOT_TAKEN:
-        return Answer(Support.REFUSED, said(error))
-    return unclear(error)
+    return of_refusal(error)
 
 
 def unclear(error: Exception) -> Answer:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from object_clerk.endpoint.answers import Support
+from object_clerk.endpoint.answers import Answer, Support
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """One thing that servers do or do not do.
 
@@ -19,7 +19,8 @@ class Feature:
         name: the attribute of :class:`~object_clerk.endpoint.Endpoint`.
         label: what reports call it.
         honoured: what it means that the server does it.
-        missing: what it means that the server does not, and which setting helps.
+        missing: what it means that the server does not.
+        settings: what helps then.
         says: the findings in words, where they are not those of ``Support``.
     """
 
@@ -27,156 +28,181 @@ class Feature:
     label: str
     honoured: str
     missing: str
+    settings: str = ""
     says: Mapping[Support, str] = dataclasses.field(default_factory=dict)
 
-    def finding(self, support: Support, detail: str) -> str:
-        """The finding in words."""
-        if support is Support.UNKNOWN and detail:
-            return detail
+    def finding(self, answer: Answer) -> Finding:
+        """What the answer of a server comes to."""
+        support, detail = answer
         text = self.says.get(support, support.value)
-        return f"{text} ({detail})" if detail else text
-
-    def meaning(self, support: Support) -> str:
-        """What the finding means for guarantees."""
         if support is Support.UNKNOWN:
-            return "nothing rests on it until it is known"
-        return self.honoured if support is Support.HONOURED else self.missing
+            return Finding(self.label, support, detail or text, "nothing is built on it")
+        text = f"{text} ({detail})" if detail else text
+        if support is Support.HONOURED:
+            return Finding(self.label, support, text, self.honoured)
+        return Finding(self.label, support, text, self.missing, self.settings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one feature.
+
+    Attributes:
+        feature: what it is called.
+        support: what the server makes of it.
+        text: the same in words.
+        meaning: what that means for guarantees.
+        settings: what helps, if anything is needed.
+    """
+
+    feature: str
+    support: Support
+    text: str
+    meaning: str
+    settings: str = ""
 
 
 _CONDITION = {
-    Support.HONOURED: "a condition that does not hold is refused",
-    Support.IGNORED: "a condition that does not hold is passed over",
-    Support.REFUSED: "the server does not take the condition",
+    Support.HONOURED: "one that does not hold is refused",
+    Support.IGNORED: "one that does not hold is passed over",
+    Support.REFUSED: "the server does not take it",
 }
+_WHOLE = {Support.REFUSED: "the server does not take it, not even the right one"}
 
 FEATURES = (
     Feature(
-        "crc32",
-        "x-amz-checksum-crc32",
-        "parts carry a CRC32 that the server checks before it keeps them",
-        "no CRC32 is sent: uploads rest on Content-MD5 and on the ETags that are compared",
+        name="crc32",
+        label="x-amz-checksum-crc32",
+        honoured="parts carry a CRC32 that the server checks before it keeps them",
+        missing="no CRC32 is sent: uploads rest on Content-MD5 and on the ETags that come back",
     ),
     Feature(
-        "content_md5",
-        "Content-MD5",
-        "every body is checked on arrival, so uploads are proved even where ETags are not MD5s",
-        "nothing is checked on arrival: where the ETag is not an MD5, an upload is read back "
-        "before it counts as proved",
+        name="content_md5",
+        label="Content-MD5",
+        honoured="every body is checked on arrival, so uploads are proved even where the ETag is "
+        "no MD5",
+        missing="nothing is checked on arrival: uploads rest on the ETags that come back, and "
+        "where the ETag is no MD5 they are read back",
     ),
     Feature(
-        "put_if_none_match",
-        "PUT If-None-Match",
-        "an upload in one request can be told not to replace what is there",
-        "an upload in one request may replace what another writer has just put there: let each "
-        "key have one writer",
-        _CONDITION,
+        name="put_if_none_match",
+        label="PUT If-None-Match",
+        honoured="an upload in one request can be told not to replace what is there",
+        missing="an upload in one request may replace what another writer has just put there",
+        settings="let each key have one writer",
+        says=_CONDITION,
     ),
     Feature(
-        "put_if_match",
-        "PUT If-Match",
-        "an upload in one request can be told to replace one state of the object only",
-        "an upload in one request may replace a newer object unseen: let each key have one writer",
-        _CONDITION,
+        name="put_if_match",
+        label="PUT If-Match",
+        honoured="an upload in one request can be told to replace one state of an object only",
+        missing="an upload in one request may replace a newer object unseen",
+        settings="let each key have one writer",
+        says=_CONDITION,
     ),
     Feature(
-        "complete_if_none_match",
-        "Complete If-None-Match",
-        "an upload in parts can be told not to replace what is there",
-        "an upload in parts may replace what another writer has just put there: raise "
-        "MULTIPART_THRESHOLD if PUT If-None-Match is honoured, else let each key have one writer",
-        _CONDITION,
+        name="complete_if_none_match",
+        label="Complete If-None-Match",
+        honoured="an upload in parts can be told not to replace what is there",
+        missing="an upload in parts may replace what another writer has just put there",
+        settings="where PUT If-None-Match is honoured, raise MULTIPART_THRESHOLD above the size "
+        "of what must not be replaced; else let each key have one writer",
+        says=_CONDITION,
     ),
     Feature(
-        "copy_source_if_match",
-        "Copy source If-Match",
-        "the server copies the state of the source that was looked at, or nothing",
-        "a source that is replaced underway is noticed by comparing before and after, not by "
-        "the server",
-        _CONDITION,
+        name="copy_source_if_match",
+        label="Copy source If-Match",
+        honoured="the server copies the state of the source that was looked at, or nothing",
+        missing="that a source is replaced underway is noticed by looking before and after, not "
+        "prevented",
+        says=_CONDITION,
     ),
     Feature(
-        "copy_if_none_match",
-        "Copy If-None-Match",
-        "a copy in one request can be told not to replace what is there",
-        "a copy in one request may replace what another writer has just put there",
-        _CONDITION,
+        name="copy_if_none_match",
+        label="Copy If-None-Match",
+        honoured="a copy in one request can be told not to replace what is there",
+        missing="a copy in one request may replace what another writer has just put there",
+        settings="let each key have one writer",
+        says=_CONDITION,
     ),
     Feature(
-        "get_if_match",
-        "GET If-Match",
-        "a read never mixes two states of an object: the server refuses the second",
-        "a read never mixes two states of an object either, but only since the ETag of every "
-        "answer is compared",
-        _CONDITION,
+        name="get_if_match",
+        label="GET If-Match",
+        honoured="a read never mixes two states of an object: the server refuses the second",
+        missing="a read never mixes two states of an object, only since the ETag of every answer "
+        "is compared here",
+        says=_CONDITION,
     ),
     Feature(
-        "delete_if_match",
-        "DELETE If-Match",
-        "move_object deletes the source only while it is what was copied",
-        "DELETE ignores If-Match: move_object looks at the source again just before deleting; a "
-        "writer in that window is lost; source_guard='require' keeps the source instead",
-        _CONDITION,
+        name="delete_if_match",
+        label="DELETE If-Match",
+        honoured="move_object deletes the source only while it is what was copied",
+        missing="move_object looks at the source again just before deleting; what another writer "
+        "puts there in that window is lost",
+        settings="source_guard='require' keeps the source instead",
+        says=_CONDITION,
     ),
     Feature(
-        "part_number",
-        "partNumber",
-        "where the parts of a foreign object begin and end can be asked for",
-        "where the parts of a foreign object begin and end has to be inferred from its size; an "
-        "object with unusual parts ends in ObjectUnverifiable",
-        {
+        name="part_number",
+        label="partNumber",
+        honoured="where the parts of a foreign object begin and end can be asked for",
+        missing="where the parts of a foreign object begin and end is inferred from its size; one "
+        "with unusual parts may end in ObjectUnverifiable",
+        says={
             Support.HONOURED: "a part can be asked for",
             Support.IGNORED: "the whole object comes instead of a part",
             Support.REFUSED: "the server does not take a part number",
         },
     ),
     Feature(
-        "copy_etag",
-        "ETag of a copy",
-        "a copy has an ETag of its own, made of what was stored",
-        "a copy has the ETag of its source, whatever was stored: copies are made in the same "
-        "parts or read back",
-        {
+        name="copy_etag",
+        label="ETag of a copy",
+        honoured="the ETag of a copy is that of what was stored",
+        missing="the ETag of a copy is its source's, whatever was stored: copies are made in the "
+        "same parts or read back",
+        says={
             Support.HONOURED: "computed anew",
             Support.IGNORED: "carried over from the source",
         },
     ),
     Feature(
-        "checksums",
-        "stored checksums",
-        "checksums that come back with an object can prove a read, provided that the server "
-        "has checked them (see x-amz-checksum-crc32)",
-        "no checksum comes back with an object: reads are proved by ETags and metadata",
-        {
+        name="checksums",
+        label="stored checksums",
+        honoured="they come back with an object, and prove a read if the server has checked them "
+        "(see x-amz-checksum-crc32); else they are what the writer claimed",
+        missing="none comes back with an object: reads are proved by ETags and metadata",
+        says={
             Support.HONOURED: "returned",
             Support.IGNORED: "not returned",
-            Support.REFUSED: "the server does not take a checksum",
+            Support.REFUSED: "the server does not take one",
         },
     ),
     Feature(
-        "full_object",
-        "whole-object checksum",
-        "the server compares the checksum of the whole when an upload in parts is completed",
-        "nobody compares a checksum of the whole when an upload in parts is completed: the parts "
-        "are compared one by one",
-        {Support.REFUSED: "the server does not take it, not even the right one"},
+        name="full_object",
+        label="checksum at Complete",
+        honoured="the server compares a checksum of the whole when an upload in parts is completed",
+        missing="when an upload in parts is completed, nobody compares a checksum of the whole: "
+        "the parts are compared one by one before",
+        says=_WHOLE,
     ),
     Feature(
-        "object_size",
-        "whole-object size",
-        "the server compares the size when an upload in parts is completed",
-        "nobody compares the size when an upload in parts is completed: the parts are counted "
-        "before, and the object is looked at afterwards",
-        {Support.REFUSED: "the server does not take it, not even the right one"},
+        name="object_size",
+        label="size at Complete",
+        honoured="the server compares the size when an upload in parts is completed",
+        missing="when an upload in parts is completed, the server does not compare the size: it "
+        "is compared here afterwards",
+        says=_WHOLE,
     ),
     Feature(
-        "versioning",
-        "versions",
-        "what is replaced or deleted can be had back, and moves delete the one version they copied",
-        "what is replaced or deleted is gone",
-        {
+        name="versioning",
+        label="versions",
+        honoured="what is replaced or deleted can be had back, and a move deletes the very version "
+        "that it copied",
+        missing="what is replaced or deleted is gone",
+        says={
             Support.HONOURED: "the bucket keeps them",
             Support.IGNORED: "the bucket keeps none",
-            Support.REFUSED: "the bucket keeps those it has and makes no more",
+            Support.REFUSED: "the bucket keeps those it has, and makes no more",
         },
     ),
 )

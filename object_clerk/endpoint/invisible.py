@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 
 def ask_digests(
     call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
-) -> tuple[Support, Support]:
-    """What a server makes of a wrong CRC32 and of a wrong Content-MD5, in this order."""
+) -> dict[str, Answer]:
+    """What a server makes of a wrong CRC32 and of a wrong Content-MD5."""
     where: dict[str, Any] = {"Bucket": bucket, "Key": key}
     try:
         upload = call("create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
     except ObjectClerkException as error:
-        return of_digest(error), Support.UNKNOWN
+        return {"crc32": of_digest(error), "content_md5": unclear(error)}
     where["UploadId"] = upload["UploadId"]
     wrong = Digests.of([b"wrong"])
     try:
         # Swift has no part beyond 1000. CRC32 comes first, since rclone drops the upload when a
         # Content-MD5 was wrong.
-        return (
-            _offer(call, where, 998, ChecksumCRC32=wrong.checksum_crc32),
-            _offer(call, where, 999, ContentMD5=wrong.content_md5),
-        )
+        return {
+            "crc32": _offer(call, where, 998, ChecksumCRC32=wrong.checksum_crc32),
+            "content_md5": _offer(call, where, 999, ContentMD5=wrong.content_md5),
+        }
     finally:
         try:
             insist("abort_multipart_upload", **where)
@@ -43,12 +43,12 @@ def ask_digests(
             log.warning("the probe's upload could not be aborted: %s", error)
 
 
-def _offer(call: Callable[..., Any], where: dict[str, Any], number: int, **digest: str) -> Support:
+def _offer(call: Callable[..., Any], where: dict[str, Any], number: int, **digest: str) -> Answer:
     try:
         call("upload_part", **where, PartNumber=number, Body=b"right", **digest)
     except ObjectClerkException as error:
         return of_digest(error)
-    return Support.IGNORED
+    return Answer(Support.IGNORED)
 
 
 def ask_versioning(call: Callable[..., Any], bucket: str) -> Answer:
@@ -58,8 +58,8 @@ def ask_versioning(call: Callable[..., Any], bucket: str) -> Answer:
     except ObjectClerkException as error:
         return unclear(error)
     if status is None:
-        return Answer(Support.IGNORED, "off")
-    return Answer(Support.HONOURED if status == "Enabled" else Support.REFUSED, status.lower())
+        return Answer(Support.IGNORED)
+    return Answer(Support.HONOURED if status == "Enabled" else Support.REFUSED)
 
 
 def ask_delete(call: Callable[..., Any], bucket: str, near: str) -> Answer:
@@ -70,10 +70,9 @@ def ask_delete(call: Callable[..., Any], bucket: str, near: str) -> Answer:
     has never looked at the header says 204 both times (Ceph 16, rclone). An ETag instead of the
     ``*`` would tell less: Swift passes it over where there is nothing to compare it with.
     """
-    versioning = ask_versioning(call, bucket)
-    if versioning.detail != "off":
-        # The DELETE of a server that ignores the condition would leave a delete marker.
-        return Answer(Support.UNKNOWN, f"not asked, versioning: {versioning.detail}")
+    if ask_versioning(call, bucket).support is not Support.IGNORED:
+        # Where the condition is passed over, the DELETE would leave a delete marker.
+        return Answer(Support.UNKNOWN, "not asked, since the bucket has or may have versions")
     missing = {"Bucket": bucket, "Key": random_key(near, ".object-clerk-")}
     try:
         call("delete_object", **missing, IfMatch="*")

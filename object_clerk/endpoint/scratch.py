@@ -24,7 +24,7 @@ class Scratch:
     Attributes:
         ask: makes one request about the bucket, without retries.
         insist: makes one with retries.
-        left: keys that could not be removed.
+        bucket: the bucket.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Scratch:
         self.ask = functools.partial(call, Bucket=bucket)
         self.insist = functools.partial(insist, Bucket=bucket)
         self.bucket = bucket
-        self.left: list[str] = []
+        self._left: dict[str, None] = {}
         self._prefix = f"{prefix}{uuid.uuid4().hex}/"
         self._made: dict[str, None] = {}
         self._uploads: list[dict[str, str]] = []
@@ -49,7 +49,12 @@ class Scratch:
     def put(self, name: str, body: bytes) -> str:
         """Make an object and look at it; its key."""
         key = self.key(name)
-        self.insist("put_object", Key=key, Body=body)
+        try:
+            self.insist("put_object", Key=key, Body=body)
+        except ObjectClerkException as error:
+            if error.status is not None and error.status < 500:
+                del self._made[key]  # it was refused, so there is nothing to remove
+            raise
         self.look(key)
         return key
 
@@ -94,14 +99,19 @@ class Scratch:
             return Answer(Support.IGNORED, "it is refused, and carried out all the same")
         return found
 
-    def remove(self, *, has_versions: bool) -> None:
-        """Remove everything that was made, whatever else went wrong."""
+    def remove(self, *, has_versions: bool) -> tuple[str, ...]:
+        """Remove everything that was made, whatever else went wrong.
+
+        Returns:
+            the keys of which something may be left.
+        """
         for where in self._uploads:
             self._drop("abort_multipart_upload", **where)
         for key in self._made:
             self._drop("delete_object", Key=key)
         if has_versions or self._has_versions:
             self._remove_versions()
+        return tuple(self._left)
 
     def _remove_versions(self) -> None:
         try:
@@ -110,7 +120,8 @@ class Scratch:
             self._could_not("list the versions of", self._prefix, error)
             return
         for each in [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]:
-            self._drop("delete_object", Key=each["Key"], VersionId=each["VersionId"])
+            if each["Key"] in self._made:  # whatever the server lists: nothing of anybody else
+                self._drop("delete_object", Key=each["Key"], VersionId=each["VersionId"])
 
     def _drop(self, method: str, **where: str) -> None:
         try:
@@ -121,5 +132,5 @@ class Scratch:
             self._could_not(method, where["Key"], error)
 
     def _could_not(self, what: str, key: str, error: ObjectClerkException) -> None:
-        self.left.append(key)
+        self._left[key] = None
         log.warning("an object of the examination may be left behind: %s %s: %s", what, key, error)

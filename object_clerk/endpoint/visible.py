@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.digest import Digests
 from object_clerk.checksum.etag import bare
-from object_clerk.endpoint.answers import (
-    NOT_TAKEN,
-    Answer,
-    Support,
-    of_digest,
-    unclear,
-)
+from object_clerk.endpoint.answers import NOT_TAKEN, Answer, Support, of_refusal, unclear
 from object_clerk.exceptions import ObjectClerkException
 
 if TYPE_CHECKING:
@@ -27,8 +21,9 @@ _FIRST = b"first"
 _SECOND = b"second"
 #: An ETag that no object has.
 _WRONG = f'"{"0" * 32}"'
-#: What ``if_match_quoted`` is called among the answers.
-QUOTED = "if_match_quoted"
+#: What is said of Ceph 16, for which the ETag that it gives out itself never matches.
+UNQUOTED = "only if the ETag is sent without its quotes"
+NEVER_HOLDS = "it refuses one that holds as well"
 
 
 def ask_all(scratch: Scratch) -> Answers:
@@ -59,10 +54,10 @@ def _put(scratch: Scratch, key: str, answers: Answers) -> None:
     for spelling in (f'"{etag}"', etag):
         held = scratch.condition("put_object", key, Body=_FIRST, IfMatch=spelling)
         if held.support is Support.IGNORED:  # it was carried out, as it had to be
-            quoted = Support.HONOURED if spelling != etag else Support.REFUSED
-            answers[QUOTED] = Answer(quoted)
+            if spelling == etag:
+                answers["put_if_match"] = Answer(Support.HONOURED, UNQUOTED)
             return
-    answers["put_if_match"] = Answer(Support.REFUSED, "not even one that holds")
+    answers["put_if_match"] = Answer(Support.REFUSED, NEVER_HOLDS)
 
 
 def _get(scratch: Scratch, key: str, answers: Answers) -> None:
@@ -75,8 +70,7 @@ def _checksums(scratch: Scratch, key: str, answers: Answers) -> None:
     try:
         scratch.ask("put_object", Key=other, Body=_SECOND, ChecksumCRC32=crc32)
     except ObjectClerkException as error:
-        refused = of_digest(error) is Support.REFUSED
-        answers["checksums"] = Answer(Support.REFUSED) if refused else unclear(error)
+        answers["checksums"] = of_refusal(error)
         return
     returned = _algorithms(scratch.look(other))
     unasked = [f"{name} even if none was sent" for name in _algorithms(scratch.look(key))]
@@ -107,8 +101,7 @@ def _full_object(scratch: Scratch, _: str, answers: Answers) -> None:
     try:
         finish = scratch.begin("whole", _FIRST, ChecksumAlgorithm="CRC32", **kind)
     except ObjectClerkException as error:
-        refused = error.status in NOT_TAKEN
-        answers["full_object"] = Answer(Support.REFUSED) if refused else unclear(error)
+        answers["full_object"] = of_refusal(error)
         return
     wrong, right = (Digests.of([body]).checksum_crc32 for body in (_SECOND, _FIRST))
     answers["full_object"] = _value(
@@ -130,7 +123,7 @@ def _value(
     try:
         scratch.ask("complete_multipart_upload", **finish, **right)
     except ObjectClerkException as error:
-        found = Answer(Support.REFUSED) if error.status in NOT_TAKEN else unclear(error)
+        found = of_refusal(error)
         scratch.insist("complete_multipart_upload", **finish)
         return found
     return Answer(Support.HONOURED)
@@ -144,8 +137,7 @@ def _parts(scratch: Scratch, key: str, answers: Answers) -> None:
         try:
             answer = scratch.ask(method, Key=key, PartNumber=1)
         except ObjectClerkException as error:
-            refused = error.status in NOT_TAKEN
-            answers["part_number"] = Answer(Support.REFUSED) if refused else unclear(error)
+            answers["part_number"] = of_refusal(error)
             continue
         if "Body" in answer:
             answer["Body"].close()
@@ -181,7 +173,12 @@ def _of_copy(source: str | None, copy: str | None) -> Answer:
 
 def _delete(scratch: Scratch, _: str, answers: Answers) -> None:
     key = scratch.put("deleted", _FIRST)
-    answers["delete_if_match"] = scratch.condition("delete_object", key, IfMatch=_WRONG)
+    answer = scratch.condition("delete_object", key, IfMatch=_WRONG)
+    if answer.support is Support.HONOURED:
+        held = scratch.condition("delete_object", key, IfMatch=f'"{scratch.etag(key)}"')
+        if held.support is not Support.IGNORED:  # it had to be carried out
+            answer = Answer(Support.REFUSED, NEVER_HOLDS)
+    answers["delete_if_match"] = answer
 
 
 def _without_key(finish: dict[str, Any]) -> dict[str, Any]:

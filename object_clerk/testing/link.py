@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
-import tempfile
+import ssl
 import time
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from .faults import Action, Disconnect, Drop, Fault, Reply, Request, ResponseHead, error_document
+from .faults import (
+    Action,
+    Disconnect,
+    Drop,
+    Fault,
+    Reply,
+    Request,
+    ResponseHead,
+    Turn,
+    error_document,
+)
 from .wire import (
     BLOCK,
     Headers,
     WireError,
     content_length,
+    encode_chunks,
     encode_head,
     end_to_end,
     has_token,
     is_chunked,
     read_chunked,
-    read_file,
     read_head,
     read_sized,
     read_to_end,
@@ -35,8 +44,6 @@ if TYPE_CHECKING:
 
     from .exchange import Record
 
-# Chunked uploads are spooled to learn their length; up to here in memory, then on disk.
-_SPOOL_MEMORY = 8 * 1024 * 1024
 # An idle upstream connection is only used again while it is fresh. Servers close idle ones
 # after a few seconds, and a request sent into that moment would fail although no fault was
 # scripted. Retrying it instead would hide what an upstream does from the client.
@@ -51,7 +58,7 @@ class Hub(Protocol):
     def begin(self, request: Request) -> Record:
         """Open a log entry."""
 
-    def choose(self, request: Request) -> Fault | None:
+    def choose(self, turn: Turn) -> Fault | None:
         """Pick the fault for a request and count it."""
 
     def open_upstream(self) -> socket.socket:
@@ -65,12 +72,13 @@ class _RequestBody:
     """The body a client sends; it is read at most once, by whoever comes first."""
 
     def __init__(self, sock: socket.socket, reader: io.BufferedReader, headers: Headers) -> None:
-        self.chunked = is_chunked(headers)
+        chunked = is_chunked(headers)
         length = content_length(headers)
-        if self.chunked and length is not None:
+        if chunked and length is not None:
             # The classic way to make two parties disagree on where a request ends.
             raise WireError("both Content-Length and Transfer-Encoding")
-        self.length = length or 0
+        #: None if only the end of the body will tell.
+        self.length = None if chunked else length or 0
         self._sock = sock
         self._reader = reader
         self._continue = has_token(headers, "Expect", "100-continue")
@@ -91,11 +99,14 @@ class _RequestBody:
             pass
 
     def _read(self) -> Iterator[bytes]:
-        if not self.chunked and not self.length:
+        if self.length == 0:
             return
         if self._continue:
             self._sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = read_chunked(self._reader) if self.chunked else read_sized(self._reader, self.length)
+        if self.length is None:
+            body = read_chunked(self._reader)
+        else:
+            body = read_sized(self._reader, self.length)
         for block in body:
             if self._record is not None:
                 self._record.request_bytes += len(block)
@@ -139,6 +150,8 @@ class _Upstream:
         if not self._reusable or time.monotonic() - self._idle_since > _REUSE_WITHIN_S:
             return False
         # An idle connection has nothing to say: what can be read is its end, or rubbish.
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return False
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
             return not selector.select(0)
@@ -152,7 +165,7 @@ class _Upstream:
         while block is not None:
             try:
                 self._sock.sendall(block)
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 # A server may answer and close before it has read the body. The answer
                 # is worth looking for; if there is none, reading will fail soundly.
                 return
@@ -204,6 +217,12 @@ def _reader(sock: socket.socket) -> io.BufferedReader:
     return cast("io.BufferedReader", sock.makefile("rb", BLOCK))
 
 
+def _count(record: Record, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        record.response_bytes += len(block)
+        yield block
+
+
 def _reason(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
@@ -243,7 +262,7 @@ class Link:
         record = self._hub.begin(request)
         body.count_in(record)
         try:
-            record.fault = self._hub.choose(request)
+            record.fault = self._hub.choose(record.turn)
             self._forward(record, body)
         except Disconnect:
             return False
@@ -263,9 +282,9 @@ class Link:
             self._keep = has_token(headers, "Connection", "keep-alive")
         else:
             self._keep = not has_token(headers, "Connection", "close")
-        if target.startswith("http://"):
+        if target.startswith(("http://", "https://")):
             # The form used towards forward proxies; the path is all that matters here.
-            target = "/" + target[len("http://") :].partition("/")[2]
+            target = "/" + target.partition("://")[2].partition("/")[2]
         return Request(method, target, headers)
 
     def _refuse(self, message: str) -> None:
@@ -281,30 +300,23 @@ class Link:
         if early is not None:
             self._answer(record, body, early, scripted=True)
             return
-        with contextlib.ExitStack() as stack:
-            blocks, length = body.blocks(), body.length
-            headers = set_header(end_to_end(request.headers), "Expect", None)
-            if body.chunked:
-                file = cast(
-                    "BinaryIO", stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_MEMORY))
-                )
-                for block in blocks:
-                    file.write(block)
-                length = file.tell()
-                file.seek(0)
-                blocks = read_file(file)
-                headers = set_header(headers, "Content-Length", str(length))
-            try:
-                self._upstream.connect()
-            except OSError as exc:
-                record.error = f"cannot reach the upstream: {exc}"
-                document = error_document("BadGateway", record.error)
-                self._answer(record, body, Reply(502, document), scripted=False)
-                return
-            headers = action.edit_request_headers(turn, headers)
-            blocks = action.edit_request_body(turn, length, blocks)
-            line = f"{request.method} {request.target} HTTP/1.1"
-            self._upstream.send(encode_head(line, headers), blocks)
+        try:
+            self._upstream.connect()
+        except OSError as exc:
+            record.error = f"cannot reach the upstream: {exc}"
+            document = error_document("BadGateway", record.error)
+            self._answer(record, body, Reply(502, document), scripted=False)
+            return
+        headers = set_header(end_to_end(request.headers), "Expect", None)
+        headers = action.edit_request_headers(turn, headers)
+        blocks = action.edit_request_body(turn, body.length, body.blocks())
+        if body.length is None:
+            # Not turned into a body with a length: whether a server takes chunks, such as
+            # those of a trailing checksum, is one of the things it can be wrong about.
+            headers = (*headers, ("Transfer-Encoding", "chunked"))
+            blocks = encode_chunks(blocks)
+        line = f"{request.method} {request.target} HTTP/1.1"
+        self._upstream.send(encode_head(line, headers), blocks)
         response = self._upstream.receive(request.method)
         record.upstream_status = response.head.status
         body.drain()
@@ -355,16 +367,10 @@ class Link:
         if chunked:
             head = replace(head, headers=(*head.headers, ("Transfer-Encoding", "chunked")))
         self._send_head(record, head)
-        sent = 0
-        for block in blocks:
-            if not block:
-                continue
-            sent += len(block)
-            record.response_bytes += len(block)
-            self._sock.sendall(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
-        if chunked:
-            self._sock.sendall(b"0\r\n\r\n")
-        if declared is not None and sent != declared:
+        counted = _count(record, blocks)
+        for block in encode_chunks(counted) if chunked else counted:
+            self._sock.sendall(block)
+        if declared is not None and record.response_bytes != declared:
             # Kept open, the next answer would be taken for the rest of this one.
             self._keep = False
 

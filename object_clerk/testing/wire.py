@@ -7,7 +7,7 @@ Text is latin-1 throughout, which maps every byte to one character and back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +205,10 @@ def read_to_end(reader: Reader) -> Iterator[bytes]:
         yield block
 
 
-def read_file(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a file from its current position in blocks."""
-    while block := file.read(BLOCK):
-        yield block
+def encode_chunks(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a body with the framing of a chunked one; if `blocks` raises, it has no end."""
+    for block in blocks:
+        # An empty chunk would be the end.
+        if block:
+            yield b"%x\r\n%b\r\n" % (len(block), block)
+    yield b"0\r\n\r\n"

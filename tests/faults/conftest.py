@@ -17,6 +17,7 @@ from object_clerk.endpoint import Support
 from object_clerk.events import Event, Retrying
 from object_clerk.retry import RetryBudget
 from object_clerk.testing import Action, Drop, Exchange, Fault, FaultProxy, Reply
+from tests.conftest import chosen_servers
 from tests.servers import arrange
 
 if TYPE_CHECKING:
@@ -219,3 +220,10 @@ def stage(_shared_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sta
     monkeypatch.setenv("CHECKSUM_RETRY_CONFIG", QUICK_CHECKSUMS)
     yield _shared_stage
     _shared_stage.clear()
+
+
+@pytest.fixture
+def thorough(server: Server, request: pytest.FixtureRequest) -> bool:
+    """Whether this server gets every fault and not a choice: the strictest, if it is there."""
+    chosen = chosen_servers(request.config)
+    return server.name == ("ministack" if "ministack" in chosen else chosen[0])

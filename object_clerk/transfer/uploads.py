@@ -1,0 +1,273 @@
+"""Uploads that nobody finished: listed, and swept away when they are old."""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from object_clerk.connection import Connection, request
+from object_clerk.exceptions import (
+    BucketNotFoundException,
+    DeleteIncomplete,
+    Failure,
+    ObjectClerkException,
+    ObjectClerkServerInternalException,
+    ObjectClerkTimeoutException,
+    ObjectNotFoundException,
+    OperationCancelled,
+)
+from object_clerk.names import is_staged
+from object_clerk.receipt import SweptUpload, UnfinishedUpload
+from object_clerk.retry import Operation, retried
+from object_clerk.transfer.delete import delete_many
+from object_clerk.transfer.listing import MOST_EMPTY_PAGES, Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+#: How many uploads one request asks for, the most that S3 gives.
+PAGE_SIZE = 1000
+
+
+class Uploads:
+    """An iterator over the unfinished multipart uploads of a bucket; holds one page in memory.
+
+    The first page is fetched at once, as that of a listing of objects.
+
+    Attributes:
+        now: the server's clock when it answered first; ours if it told no date.
+    """
+
+    def __init__(
+        self,
+        operation: Callable[[], Operation],
+        connection: Connection,
+        bucket: str,
+        prefix: str | None,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
+        self._operation = operation
+        self._connection = connection
+        self._prefix = prefix or ""
+        self._parameters: dict[str, Any] = {
+            "Bucket": bucket,
+            "Prefix": prefix or None,
+            "MaxUploads": page_size,
+        }
+        self._error: ObjectClerkException | None = None
+        first = self._fetch()
+        self.now = _date(first) or datetime.now(UTC)
+        self._entries = self._all(first)
+
+    def __iter__(self) -> Iterator[UnfinishedUpload]:
+        return self
+
+    def __next__(self) -> UnfinishedUpload:
+        if self._error is not None:
+            raise self._error  # who goes on after an error must not take it for the end
+        try:
+            return next(self._entries)
+        except ObjectClerkException as error:
+            error.concerning("list_uploads", self._parameters["Bucket"], None)
+            self._error = error
+            raise
+        except KeyboardInterrupt:
+            self._error = OperationCancelled("the listing was interrupted")
+            raise
+
+    def _fetch(self) -> dict[str, Any]:
+        return _page(self._operation(), self._connection, self._parameters)
+
+    def _all(self, page: dict[str, Any]) -> Iterator[UnfinishedUpload]:
+        markers: set[tuple[str, str]] = set()
+        before: set[UnfinishedUpload] = set()
+        empty = 0
+        while True:
+            found = dict.fromkeys(_uploads(page))  # in the server's order, each once
+            for upload in found:
+                # rclone begins a page with the last entry of the one before.
+                if upload not in before and upload.key.startswith(self._prefix):
+                    yield upload
+            if not page.get("IsTruncated"):
+                return
+            marker = _marker(page, list(found))
+            empty = 0 if found else empty + 1
+            if marker is None or marker in markers or empty > MOST_EMPTY_PAGES:
+                raise ObjectClerkServerInternalException(
+                    "the server's listing makes no sense: it says that there are more uploads, "
+                    "but does not list them"
+                )
+            markers.add(marker)
+            self._parameters["KeyMarker"], self._parameters["UploadIdMarker"] = marker
+            before = set(found)
+            page = self._fetch()
+
+
+def _uploads(page: Mapping[str, Any]) -> Iterator[UnfinishedUpload]:
+    for entry in page.get("Uploads", ()):
+        yield UnfinishedUpload(entry["Key"], entry["UploadId"], entry.get("Initiated"))
+
+
+def _marker(page: Mapping[str, Any], found: list[UnfinishedUpload]) -> tuple[str, str] | None:
+    """Where the next page begins: as the server says, or after the last upload."""
+    if page.get("NextKeyMarker"):
+        return page["NextKeyMarker"], page.get("NextUploadIdMarker") or ""
+    return (found[-1].key, found[-1].upload_id) if found else None
+
+
+def _date(answer: Mapping[str, Any]) -> datetime | None:
+    """The server's clock, to the second."""
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
+    try:
+        then = email.utils.parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return None
+    return then if then.tzinfo else then.replace(tzinfo=UTC)
+
+
+@retried
+def _page(op: Operation, connection: Connection, parameters: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer = connection.call(op, "list_multipart_uploads", **parameters)
+    except BucketNotFoundException:
+        raise
+    except ObjectNotFoundException as error:
+        if error.code != "NoSuchUpload":
+            raise
+        # rclone's way to say that the bucket never had one. What the time is, it can be asked.
+        return connection.call(op, "head_bucket", Bucket=parameters["Bucket"])
+    if not answer.keys() - {"ResponseMetadata", "RequestCharged"}:
+        # An answer that is no listing at all would pass for one without uploads.
+        raise ObjectClerkServerInternalException(
+            "the server's answer is no listing", failure=Failure.TRANSIENT
+        )
+    return answer
+
+
+def sweep(
+    op: Operation,
+    connection: Connection,
+    operation: Callable[[], Operation],
+    bucket: str,
+    prefix: str | None,
+    *,
+    older_than_s: float,
+    dry_run: bool,
+) -> list[SweptUpload]:
+    """Abort the old uploads, and delete the old temporary objects that uploads have left.
+
+    Everything is listed before anything is removed. How old something is, is told by the
+    server's clock alone.
+
+    Returns:
+        an outcome for each that is old enough: uploads first, then objects.
+
+    Raises:
+        DeleteIncomplete: some could not be removed; it holds all outcomes.
+    """
+    uploads = Uploads(operation, connection, bucket, prefix)
+
+    def is_old(begun: datetime | None) -> bool:
+        return begun is not None and (uploads.now - begun).total_seconds() >= older_than_s
+
+    old = [
+        SweptUpload(each.key, deleted=False, upload_id=each.upload_id, initiated=each.initiated)
+        for each in uploads
+        if is_old(each.initiated)
+    ]
+    staged = [
+        SweptUpload(each["Key"], deleted=False, initiated=each["LastModified"])
+        for each in _objects(operation, connection, bucket, prefix)
+        if is_staged(each["Key"]) and is_old(each.get("LastModified"))
+    ]
+    if dry_run:
+        return [*old, *staged]
+    outcomes = [*_abort_all(op, connection, bucket, old), *_delete(op, connection, bucket, staged)]
+    failed = [outcome for outcome in outcomes if not outcome.deleted]
+    if failed:
+        names = ", ".join(f"{outcome.key} ({outcome.code})" for outcome in failed[:5])
+        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+        error = DeleteIncomplete(
+            f"{len(failed)} of {len(outcomes)} leftovers of uploads were not removed: "
+            f"{names}{more}",
+            operation=op.name,
+            bucket=bucket,
+        )
+        error.outcomes = outcomes
+        raise error
+    return outcomes
+
+
+def _objects(
+    operation: Callable[[], Operation], connection: Connection, bucket: str, prefix: str | None
+) -> Iterator[dict[str, Any]]:
+    return Listing(
+        operation,
+        connection,
+        bucket,
+        prefix=prefix,
+        delimiter=None,
+        start_after=None,
+        limit=None,
+        page_size=PAGE_SIZE,
+    )
+
+
+def _abort_all(
+    op: Operation, connection: Connection, bucket: str, old: list[SweptUpload]
+) -> Iterator[SweptUpload]:
+    down: ObjectClerkException | None = None
+    for upload in old:
+        error = down or _abort(op, connection, bucket, upload)
+        if isinstance(error, (ObjectClerkServerInternalException, ObjectClerkTimeoutException)):
+            down = error  # the server is at fault, not this upload: the others would fare no better
+        yield _outcome(upload, error)
+
+
+def _abort(
+    op: Operation, connection: Connection, bucket: str, upload: SweptUpload
+) -> ObjectClerkException | None:
+    """Abort one upload; that it is gone already is fine."""
+    op.restart_deadline()  # how many there are, nobody knew when the deadline was set
+    try:
+        request(
+            op,
+            connection,
+            "abort_multipart_upload",
+            Bucket=bucket,
+            Key=upload.key,
+            UploadId=upload.upload_id,
+        )
+    except BucketNotFoundException as error:
+        return error
+    except ObjectNotFoundException:
+        return None
+    except ObjectClerkException as error:
+        return error
+    return None
+
+
+def _outcome(upload: SweptUpload, error: ObjectClerkException | None) -> SweptUpload:
+    if error is None:
+        return dataclasses.replace(upload, deleted=True)
+    code = error.code or type(error).__name__
+    return dataclasses.replace(upload, code=code, message=error.message)
+
+
+def _delete(
+    op: Operation, connection: Connection, bucket: str, staged: list[SweptUpload]
+) -> Iterator[SweptUpload]:
+    op.restart_deadline()
+    try:
+        outcomes = delete_many(op, connection, bucket, [each.key for each in staged])
+    except DeleteIncomplete as error:
+        outcomes = list(error.outcomes)
+    except ObjectClerkException as error:
+        yield from (_outcome(each, error) for each in staged)
+        return
+    for each, found in zip(staged, outcomes, strict=True):
+        yield dataclasses.replace(
+            each, deleted=found.deleted, code=found.code, message=found.message
+        )

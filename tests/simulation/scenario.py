@@ -1,0 +1,170 @@
+"""What is done in a run, to what kind of store, in what weather: all drawn from one seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import TYPE_CHECKING
+
+from tests.simulation.faults import CORRUPTING, CRASHES, OTHERS, PASSING, Plan, Weather
+from tests.simulation.profiles import PROFILES
+from tests.simulation.stagecraft import PART
+
+if TYPE_CHECKING:
+    from tests.simulation.profiles import Profile
+
+VERBS = (
+    *("upload", "upload", "upload", "get", "download", "reader"),
+    *("copy", "copy", "move", "move", "move", "delete", "delete-many", "list"),
+)
+
+#: Those that can prove most are where most can go wrong.
+NAMES = (*PROFILES, "aws", "aws", "ceph", "ceph", "rclone", "rclone", "moto", "ministack")
+
+#: Bytes, around the ends of one, two and more parts.
+SIZES = (0, 1, 40, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 20)
+
+#: A part size that nobody would guess.
+ODD = 37
+
+#: How an object came to be: in one piece, in parts of our size, of a usual one, of an odd one.
+LAYOUTS: dict[str, int | None] = {"single": None, "own": PART, "foreign": 50, "odd": ODD}
+
+#: The requests of a verb at which more than time can be lost.
+CRITICAL = {
+    "upload": ("put_object", "complete_multipart_upload", "head_object"),
+    "copy": ("copy_object", "complete_multipart_upload", "upload_part_copy", "head_object"),
+    "move": ("copy_object", "complete_multipart_upload", "delete_object", "delete_object"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """One call of one verb, and the objects that it finds.
+
+    Attributes:
+        verb: what is done.
+        size: bytes of the object that is sent, read or copied.
+        form: what an upload is given, or where a download goes.
+        layout: how the object that is read or copied was made.
+        verify: verify_checksum.
+        workers: part threads.
+        occupied: there is an object where the result goes.
+        condition: the upload is only to create ("absent"), or only to replace ("match").
+        elsewhere: the target of a copy is in another bucket.
+        percent: the source's key has a percent sign.
+    """
+
+    verb: str
+    size: int
+    form: str = ""
+    layout: str = "single"
+    verify: bool = True
+    workers: int = 1
+    occupied: bool = False
+    condition: str = ""
+    elsewhere: bool = False
+    percent: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """The store that a run is in, and the patience of the clerk."""
+
+    profile: Profile
+    versioned: bool
+    tries: int = 5
+    deadline_s: float = 3600.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scenario:
+    """All that decides a run."""
+
+    seed: int
+    job: Job
+    place: Place
+    weather: Weather
+
+    def plan(self) -> Plan:
+        """The plan of what goes wrong; the same one every time."""
+        return Plan(self.weather, random.Random(f"plan {self.seed}"))
+
+    def __str__(self) -> str:
+        job = ", ".join(
+            f"{field.name}={value!r}"
+            for field in dataclasses.fields(self.job)
+            if (value := getattr(self.job, field.name)) != field.default
+        )
+        place = self.place
+        versions = "versioned" if place.versioned else "plain"
+        patience = f"{place.tries} tries, {place.deadline_s:g} s"
+        return f"{job} on {place.profile.name} ({versions} bucket, {patience})"
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    dice = random.Random(seed)
+    profile = PROFILES[dice.choice(NAMES)]
+    job = _job(dice)
+    place = Place(profile, profile.versions and dice.random() < 0.4)
+    if dice.random() < 0.2:
+        place = dataclasses.replace(place, tries=-1, deadline_s=120.0)
+    return Scenario(seed, job, place, _weather(dice, job.verb))
+
+
+def _job(dice: random.Random) -> Job:
+    verb = dice.choice(VERBS)
+    job = Job(
+        verb,
+        dice.choice(SIZES),
+        verify=dice.random() < 0.9,
+        workers=dice.choice((1, 1, 2, 3)),
+        occupied=dice.random() < 0.5,
+    )
+    match verb:
+        case "upload":
+            form = dice.choice(("bytes", "stream", "pipe", "file"))
+            condition = dice.choice(("", "", "", "absent", "match"))
+            return dataclasses.replace(job, form=form, condition=condition)
+        case "download":
+            form = dice.choice(("path", "path", "file object"))
+            return dataclasses.replace(job, form=form, layout=_layout(dice, job.size))
+        case "reader":
+            form = dice.choice(("to its end", "to its end", "some of it"))
+            return dataclasses.replace(job, form=form, layout=_layout(dice, job.size))
+        case "get" | "copy" | "move":
+            return dataclasses.replace(
+                job,
+                layout=_layout(dice, job.size),
+                elsewhere=verb != "get" and dice.random() < 0.3,
+                percent=verb != "get" and dice.random() < 0.1,
+            )
+    # The others move no bytes.
+    return dataclasses.replace(job, size=PART, verify=True, workers=1)
+
+
+def _layout(dice: random.Random, size: int) -> str:
+    return dice.choice(("single", "own", "own", "foreign", "odd")) if size else "single"
+
+
+def _weather(dice: random.Random, verb: str) -> Weather:
+    kinds = dice.choice(
+        (
+            tuple(sorted(PASSING)),
+            tuple(sorted(PASSING | CORRUPTING)),
+            tuple(sorted(PASSING | CORRUPTING)),
+            tuple(sorted(PASSING | OTHERS)),
+            tuple(sorted(PASSING | CRASHES)),
+            tuple(sorted(PASSING | CORRUPTING | OTHERS | CRASHES)),
+            tuple(sorted(OTHERS)),
+            tuple(sorted(CRASHES)),
+        )
+    )
+    most = dice.choice((1, 2, 3, 6, 40))
+    rate = dice.choice((0.1, 0.3, 0.6)) if most > 1 else 0.3
+    bursts: tuple[int, ...] = dice.choice(((1,), (1, 1, 2, 3), (1, 8, 40)))
+    weather = Weather(rate, most, kinds, bursts)
+    if verb in CRITICAL and dice.random() < 0.3:  # all of it where it hurts most
+        return dataclasses.replace(weather, rate=0.8, focus=dice.choice(CRITICAL[verb]))
+    return weather
