@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from object_clerk.exceptions import (
         BucketNotFoundException,
         DeleteIncomplete,
+        DestinationExists,
         MoveIncomplete,
         ObjectChanged,
         ObjectClerkConfigurationException,
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
         ObjectUnverifiable,
         ObjectVerificationException,
         PreconditionFailed,
+        UnsupportedError,
     )
-    from object_clerk.receipt import DeleteOutcome, Receipt, Verdict
+    from object_clerk.receipt import DeleteOutcome, Receipt, Verdict, Verification
     from object_clerk.retry import RetryPolicy
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "ClerkConfig",
     "DeleteIncomplete",
     "DeleteOutcome",
+    "DestinationExists",
     "MoveIncomplete",
     "ObjectChanged",
     "ObjectClerk",
@@ -70,7 +73,9 @@ __all__ = [
     "PreconditionFailed",
     "Receipt",
     "RetryPolicy",
+    "UnsupportedError",
     "Verdict",
+    "Verification",
     "__version__",
 ]
 
@@ -83,6 +88,7 @@ _HOMES = {
     "DeleteOutcome": "receipt",
     "Receipt": "receipt",
     "Verdict": "receipt",
+    "Verification": "receipt",
     "RetryPolicy": "retry",
 }
 
