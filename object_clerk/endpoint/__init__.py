@@ -1,0 +1,191 @@
+"""What the server at the other end really does, learnt by asking it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from object_clerk.endpoint.answers import Answer, Support
+from object_clerk.endpoint.features import FEATURES
+from object_clerk.endpoint.invisible import ask_delete, ask_digests, ask_versioning
+from object_clerk.endpoint.scratch import Scratch
+from object_clerk.endpoint.visible import QUOTED, ask_all
+from object_clerk.locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PROBE_PREFIX", "Endpoint", "Support"]
+
+log = logging.getLogger(__name__)
+
+#: Where :meth:`Endpoint.examine` makes its objects if nothing else is said.
+PROBE_PREFIX = ".object-clerk-probe/"
+
+
+class Endpoint:
+    """What is known of one server; learnt once for each clerk.
+
+    Whatever was not asked, or not answered clearly, is ``Support.UNKNOWN``. Safe to share between
+    threads; a forked child keeps what was known.
+
+    Attributes:
+        crc32: what it makes of ``x-amz-checksum-crc32``.
+        content_md5: what it makes of ``Content-MD5``.
+        delete_if_match: of the If-Match of a DELETE.
+        put_if_none_match: of ``If-None-Match: *`` of a PUT.
+        put_if_match: of the If-Match of a PUT.
+        if_match_quoted: whether that has to be spelled with quotes, as in the ETag itself; Ceph 16
+            holds only without them.
+        complete_if_none_match: of ``If-None-Match: *`` of CompleteMultipartUpload.
+        copy_source_if_match: of the condition on the source of CopyObject.
+        copy_if_none_match: of ``If-None-Match: *`` on its target.
+        get_if_match: of the If-Match of a GET.
+        part_number: of the part number of a HEAD or GET.
+        copy_etag: HONOURED if CopyObject computes the ETag of the copy, IGNORED if it carries the
+            source's over.
+        checksums: HONOURED if a checksum sent with a PUT comes back with a HEAD.
+        full_object: what it makes of a CRC32 of the whole at CompleteMultipartUpload.
+        object_size: of the size of the whole there.
+        versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
+            REFUSED if it ceased to.
+    """
+
+    def __init__(self) -> None:
+        self.crc32 = Support.UNKNOWN
+        self.content_md5 = Support.UNKNOWN
+        self.delete_if_match = Support.UNKNOWN
+        self.put_if_none_match = Support.UNKNOWN
+        self.put_if_match = Support.UNKNOWN
+        self.if_match_quoted = True
+        self.complete_if_none_match = Support.UNKNOWN
+        self.copy_source_if_match = Support.UNKNOWN
+        self.copy_if_none_match = Support.UNKNOWN
+        self.get_if_match = Support.UNKNOWN
+        self.part_number = Support.UNKNOWN
+        self.copy_etag = Support.UNKNOWN
+        self.checksums = Support.UNKNOWN
+        self.full_object = Support.UNKNOWN
+        self.object_size = Support.UNKNOWN
+        self.versioning = Support.UNKNOWN
+        self._details: dict[str, str] = {}
+        self._undeletable: set[str] = set()
+        self._lock = ForkSafeLock()
+
+    def learn(
+        self, call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
+    ) -> None:
+        """Ask, once, which digests of a body the server checks.
+
+        Parts with wrong digests are offered to a multipart upload that is aborted at once, so
+        nothing ever becomes visible. Acceptance alone would prove nothing: several servers take
+        the headers without looking at them.
+
+        Args:
+            call: makes one request without retries, as ``Connection.call`` does.
+            insist: makes one with retries, to end what was begun.
+            bucket: where an upload may be begun.
+            key: under which key; permission to upload is needed for no other.
+        """
+        with self._lock:
+            if Support.UNKNOWN in (self.crc32, self.content_md5):
+                self.crc32, self.content_md5 = ask_digests(call, insist, bucket, key)
+                log.debug("%s", self.report())
+
+    def learn_delete(self, call: Callable[..., Any], bucket: str, key: str = "") -> None:
+        """Ask, once, whether the server heeds the If-Match of a DELETE.
+
+        Only a key that does not exist is deleted, and nothing at all is sent to a bucket that
+        has, or may have, versions, since there a DELETE would leave a marker.
+
+        Args:
+            call: makes one request without retries.
+            bucket: where an object is to be deleted.
+            key: its key; the random key that is asked about begins like it, so that no further
+                permission is needed.
+        """
+        with self._lock:
+            if self.delete_if_match is Support.UNKNOWN and bucket not in self._undeletable:
+                answer = ask_delete(call, bucket, key)
+                if answer.support is Support.UNKNOWN:
+                    self._undeletable.add(bucket)  # asking again would cost much and change nothing
+                self._found({"delete_if_match": answer})
+                log.debug("%s", self.report())
+
+    def examine(
+        self,
+        call: Callable[..., Any],
+        insist: Callable[..., Any],
+        bucket: str,
+        prefix: str = PROBE_PREFIX,
+    ) -> list[str]:
+        """Ask everything else, with objects of a few bytes that are removed again.
+
+        About forty small requests, each time it is called. A condition counts as honoured only
+        if one that does not hold was refused and the object stayed as it was.
+
+        Args:
+            call: makes one request without retries.
+            insist: makes one with retries, to prepare and to tidy up.
+            bucket: where objects may be written, read and deleted.
+            prefix: what the keys of these objects begin with; a random name follows.
+
+        Returns:
+            keys of objects that could not be removed; usually none.
+
+        Raises:
+            ObjectClerkException: no object could be made there at all.
+        """
+        versioning = ask_versioning(call, bucket)
+        scratch = Scratch(call, insist, bucket, prefix)
+        try:
+            answers = ask_all(scratch)
+        finally:
+            scratch.remove(has_versions=versioning.support is not Support.IGNORED)
+        quoted = answers.pop(QUOTED, None)
+        with self._lock:
+            self._found({**answers, "versioning": versioning})
+            if quoted is not None:
+                self.if_match_quoted = quoted.support is Support.HONOURED
+        log.debug("%s", self.report())
+        return scratch.left
+
+    def _found(self, answers: dict[str, Answer]) -> None:
+        for name, answer in answers.items():
+            # That nothing could be seen this time does not unmake what was seen before.
+            if answer.support is not Support.UNKNOWN or self._of(name) is Support.UNKNOWN:
+                setattr(self, name, answer.support)
+                self._details[name] = answer.detail
+
+    def _of(self, name: str) -> Support:
+        support: Support = getattr(self, name)
+        return support
+
+    def report(self) -> dict[str, str]:
+        """What is known, as text: feature -> finding."""
+        return {
+            each.label: each.finding(self._of(each.name), self._details.get(each.name, ""))
+            for each in FEATURES
+        }
+
+    def meanings(self) -> dict[str, str]:
+        """What it means for guarantees, with the keys of :meth:`report`."""
+        return {each.label: each.meaning(self._of(each.name)) for each in FEATURES}
+
+    def advice(self) -> list[str]:
+        """What one should know before relying on this server, and which settings help."""
+        given = [
+            f"{each.label}: {each.missing}"
+            for each in FEATURES
+            if self._of(each.name) in (Support.IGNORED, Support.REFUSED)
+        ]
+        if Support.HONOURED is self.checksums and self.crc32 is not Support.HONOURED:
+            given.append(
+                "stored checksums: they come back, but nobody was seen to check them: they are "
+                "what the writer claimed, and prove nothing alone"
+            )
+        if not self.if_match_quoted:
+            given.append("PUT If-Match: the ETag has to be sent without its quotes")
+        if unknown := [e.label for e in FEATURES if self._of(e.name) is Support.UNKNOWN]:
+            given.append(f"not known, and not relied on: {', '.join(unknown)}")
+        return given

@@ -1,0 +1,200 @@
+"""Questions that need objects. A wrong condition or value is sent, and has to be refused."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from object_clerk.checksum.digest import Digests
+from object_clerk.checksum.etag import bare
+from object_clerk.endpoint.answers import (
+    NOT_TAKEN,
+    Answer,
+    Support,
+    of_digest,
+    unclear,
+)
+from object_clerk.exceptions import ObjectClerkException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from object_clerk.endpoint.scratch import Scratch
+
+Answers = dict[str, Answer]
+
+_FIRST = b"first"
+_SECOND = b"second"
+#: An ETag that no object has.
+_WRONG = f'"{"0" * 32}"'
+#: What ``if_match_quoted`` is called among the answers.
+QUOTED = "if_match_quoted"
+
+
+def ask_all(scratch: Scratch) -> Answers:
+    """Ask everything; what goes wrong in one question leaves the others alone.
+
+    Raises:
+        ObjectClerkException: not even the first object could be made.
+    """
+    key = scratch.put("object", _FIRST)
+    answers: Answers = {}
+    for ask, features in _QUESTIONS:
+        try:
+            ask(scratch, key, answers)
+        except (ObjectClerkException, KeyError) as error:
+            for each in features:
+                answers.setdefault(each, unclear(error))
+    return answers
+
+
+def _put(scratch: Scratch, key: str, answers: Answers) -> None:
+    answers["put_if_none_match"] = scratch.condition(
+        "put_object", key, Body=_SECOND, IfNoneMatch="*"
+    )
+    answers["put_if_match"] = scratch.condition("put_object", key, Body=_SECOND, IfMatch=_WRONG)
+    if answers["put_if_match"].support is not Support.HONOURED:
+        return
+    etag = scratch.etag(key)
+    for spelling in (f'"{etag}"', etag):
+        held = scratch.condition("put_object", key, Body=_FIRST, IfMatch=spelling)
+        if held.support is Support.IGNORED:  # it was carried out, as it had to be
+            quoted = Support.HONOURED if spelling != etag else Support.REFUSED
+            answers[QUOTED] = Answer(quoted)
+            return
+    answers["put_if_match"] = Answer(Support.REFUSED, "not even one that holds")
+
+
+def _get(scratch: Scratch, key: str, answers: Answers) -> None:
+    answers["get_if_match"] = scratch.condition("get_object", key, IfMatch=_WRONG)
+
+
+def _checksums(scratch: Scratch, key: str, answers: Answers) -> None:
+    other = scratch.key("checksum")
+    crc32 = Digests.of([_SECOND]).checksum_crc32
+    try:
+        scratch.ask("put_object", Key=other, Body=_SECOND, ChecksumCRC32=crc32)
+    except ObjectClerkException as error:
+        refused = of_digest(error) is Support.REFUSED
+        answers["checksums"] = Answer(Support.REFUSED) if refused else unclear(error)
+        return
+    returned = _algorithms(scratch.look(other))
+    unasked = [f"{name} even if none was sent" for name in _algorithms(scratch.look(key))]
+    support = Support.HONOURED if "CRC32" in returned else Support.IGNORED
+    answers["checksums"] = Answer(support, ", ".join([*returned, *unasked]))
+
+
+def _algorithms(head: Mapping[str, Any]) -> list[str]:
+    names = (name.removeprefix("Checksum") for name in head if name.startswith("Checksum"))
+    return sorted(name for name in names if name != "Type")
+
+
+def _complete(scratch: Scratch, key: str, answers: Answers) -> None:
+    finish = scratch.begin("object", _FIRST)
+    answers["complete_if_none_match"] = scratch.condition(
+        "complete_multipart_upload", key, **_without_key(finish), IfNoneMatch="*"
+    )
+    if answers["complete_if_none_match"].support is Support.IGNORED:
+        finish = scratch.begin("object", _FIRST)
+    answers["object_size"] = _value(
+        scratch, finish, {"MpuObjectSize": len(_FIRST) + 1}, {"MpuObjectSize": len(_FIRST)}
+    )
+    scratch.look(key)
+
+
+def _full_object(scratch: Scratch, _: str, answers: Answers) -> None:
+    kind = {"ChecksumType": "FULL_OBJECT"}
+    try:
+        finish = scratch.begin("whole", _FIRST, ChecksumAlgorithm="CRC32", **kind)
+    except ObjectClerkException as error:
+        refused = error.status in NOT_TAKEN
+        answers["full_object"] = Answer(Support.REFUSED) if refused else unclear(error)
+        return
+    wrong, right = (Digests.of([body]).checksum_crc32 for body in (_SECOND, _FIRST))
+    answers["full_object"] = _value(
+        scratch, finish, {**kind, "ChecksumCRC32": wrong}, {**kind, "ChecksumCRC32": right}
+    )
+
+
+def _value(
+    scratch: Scratch, finish: dict[str, Any], wrong: dict[str, Any], right: dict[str, Any]
+) -> Answer:
+    """Complete an upload with a value that is wrong, with the right one, and at last with none."""
+    try:
+        scratch.ask("complete_multipart_upload", **finish, **wrong)
+    except ObjectClerkException as error:
+        if error.status not in (*NOT_TAKEN, 412):
+            return unclear(error)
+    else:
+        return Answer(Support.IGNORED)
+    try:
+        scratch.ask("complete_multipart_upload", **finish, **right)
+    except ObjectClerkException as error:
+        found = Answer(Support.REFUSED) if error.status in NOT_TAKEN else unclear(error)
+        scratch.insist("complete_multipart_upload", **finish)
+        return found
+    return Answer(Support.HONOURED)
+
+
+def _parts(scratch: Scratch, key: str, answers: Answers) -> None:
+    """Ask for a part of what is by now an object of one part."""
+    found: list[str] = []
+    answers["part_number"] = Answer(Support.IGNORED)
+    for method, name in (("head_object", "HEAD"), ("get_object", "GET")):
+        try:
+            answer = scratch.ask(method, Key=key, PartNumber=1)
+        except ObjectClerkException as error:
+            refused = error.status in NOT_TAKEN
+            answers["part_number"] = Answer(Support.REFUSED) if refused else unclear(error)
+            continue
+        if "Body" in answer:
+            answer["Body"].close()
+        if answer.get("PartsCount") == 1:
+            found.append(name)
+    if found:
+        answers["part_number"] = Answer(Support.HONOURED, f"by {' and '.join(found)}")
+
+
+def _copy(scratch: Scratch, key: str, answers: Answers) -> None:
+    copy, source = scratch.key("copy"), {"Bucket": scratch.bucket, "Key": key}
+    answers["copy_source_if_match"] = scratch.condition(
+        "copy_object", copy, CopySource=source, CopySourceIfMatch=_WRONG
+    )
+    scratch.insist("copy_object", Key=copy, CopySource=source)
+    before, after = scratch.etag(key), bare(scratch.look(copy).get("ETag"))
+    answers["copy_etag"] = _of_copy(before, after)
+    other = {"Bucket": scratch.bucket, "Key": scratch.put("other", _SECOND)}
+    answers["copy_if_none_match"] = scratch.condition(
+        "copy_object", copy, CopySource=other, IfNoneMatch="*"
+    )
+
+
+def _of_copy(source: str | None, copy: str | None) -> Answer:
+    if source is None or "-" not in source:
+        return Answer(Support.UNKNOWN, "cannot be told: ETags do not show what was sent in parts")
+    if copy == source:
+        return Answer(Support.IGNORED)
+    if copy == hashlib.md5(_FIRST, usedforsecurity=False).hexdigest():
+        return Answer(Support.HONOURED)
+    return Answer(Support.UNKNOWN, "cannot be told: the ETag is neither the source's nor an MD5")
+
+
+def _delete(scratch: Scratch, _: str, answers: Answers) -> None:
+    key = scratch.put("deleted", _FIRST)
+    answers["delete_if_match"] = scratch.condition("delete_object", key, IfMatch=_WRONG)
+
+
+def _without_key(finish: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in finish.items() if name != "Key"}
+
+
+_QUESTIONS: tuple[tuple[Callable[[Scratch, str, Answers], None], tuple[str, ...]], ...] = (
+    (_put, ("put_if_none_match", "put_if_match")),
+    (_get, ("get_if_match",)),
+    (_checksums, ("checksums",)),
+    (_complete, ("complete_if_none_match", "object_size")),
+    (_parts, ("part_number",)),
+    (_copy, ("copy_source_if_match", "copy_etag", "copy_if_none_match")),
+    (_delete, ("delete_if_match",)),
+    (_full_object, ("full_object",)),
+)
