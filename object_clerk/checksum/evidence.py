@@ -169,7 +169,10 @@ def require_evidence(stored: Stored, evidence: Collection[Evidence]) -> None:
         raise ObjectUnverifiable(
             f"its ETag {stored.etag!r} is not made from MD5, and the server keeps no checksum"
         )
-    raise ObjectUnverifiable(f"its ETag is {stored.etag}: the size of its parts is unknown")
+    raise ObjectUnverifiable(
+        f"its ETag is {stored.etag}, and no usual size of parts makes so many of {stored.size} bytes",
+        failure=Failure.INTEGRITY,  # a size that was told wrongly looks the same
+    )
 
 
 def judge_read(evidence: Sequence[Evidence], size: int, hasher: Hasher) -> Finding:

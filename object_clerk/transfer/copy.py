@@ -109,6 +109,8 @@ class Copy:
         self.tx = new_tx()
         self.copied: Pin | None = None
         self._attempted = False
+        self._guess_failed = False
+        self._told: list[int] = []
 
     def run(self) -> tuple[Receipt, Pin]:
         """Copy and prove.
@@ -131,7 +133,11 @@ class Copy:
     def copy_once(self, source: Pin) -> Receipt:
         """Make the copy and compare it with the source."""
         how = self._conditional if self.conditions else self._plain
-        self.copied, finding = how(source)
+        try:
+            self.copied, finding = how(source)
+        except BaseException:
+            self._take_back()
+            raise
         return self.op.receipt(
             finding,
             size=self.copied.size,
@@ -150,6 +156,7 @@ class Copy:
             except _PartsUnsupported:
                 if source.size > LARGEST_COPY:
                     raise
+                self._take_back()
                 self.op.notes.append("the server cannot copy in parts; copied in one request")
         return self._in_one(source)
 
@@ -172,6 +179,16 @@ class Copy:
             raise self.conditions.failed(error) from error
         raise self.conditions.unsupported()
 
+    def _progress(self, size: int, total: int) -> None:
+        self._told.append(size)  # which threads may do at once
+        self.op.transferred(size, total)
+
+    def _take_back(self) -> None:
+        """What was copied was in vain: take the progress back."""
+        if told := sum(self._told):
+            self.op.transferred(-told, None)
+        self._told.clear()
+
     def _source(self, source: Pin) -> dict[str, Any]:
         bucket, key = self.source
         origin: dict[str, Any] = {"Bucket": bucket, "Key": key}
@@ -192,12 +209,20 @@ class Copy:
         bucket, key = self.target
         kept = {name: source.answer.get(name) for name in NOT_COPIED}
         answer = self._call("copy_object", Bucket=bucket, Key=key, **self._source(source), **kept)
-        self.op.transferred(source.size, source.size)
+        self._progress(source.size, source.size)
         etag = bare(answer.get("CopyObjectResult", {}).get("ETag"))
         if etag and not self.verify:
             return Pin(etag, source.size, version_of(answer), answer), SWITCHED_OFF
-        copied = self.look_at_copy(source, version_of(answer))
-        return copied, self._compare(source, copied) if self.verify else SWITCHED_OFF
+        try:
+            copied = self.look_at_copy(source, version_of(answer))
+            return copied, self._compare(source, copied) if self.verify else SWITCHED_OFF
+        except ObjectVerificationException as error:
+            if etag:
+                raise
+            raise ObjectClerkServerInternalException(
+                f"the server's answer to the copy was incomplete, and it is not there: {error}",
+                failure=Failure.TRANSIENT,
+            ) from error
 
     def _compare(self, source: Pin, copied: Pin) -> Finding:
         """Prove a copy that was made in one request, or whose parts prove nothing."""
@@ -271,12 +296,15 @@ class Copy:
             made_from_md5 = all(parts_of(etag) == 0 for etag in etags)
             expected = composite([digest_of(etag) for etag in etags]) if made_from_md5 else ""
             add_up = source.etag in ((etags[0], expected) if len(etags) == 1 else (expected,))
-            if self.verify and trust is _Trust.FIRM and made_from_md5 and not add_up:
+            if self.verify and trust is not _Trust.NONE and made_from_md5 and not add_up:
+                self._guess_failed = trust is _Trust.GUESS
                 raise ObjectVerificationException(
                     f"the copied parts have the ETag {expected}, the source {source.etag}; "
                     "nothing was made of them",
                     failure=Failure.INTEGRITY,
                 )
+            if not (add_up or reads) and self._now(source).etag != source.etag:
+                raise _changed()
             copied = _publish(self.op, self, source, multipart, done, expected)
         if not self.verify:
             return copied, SWITCHED_OFF
@@ -291,7 +319,7 @@ class Copy:
         An object that was uploaded whole has the ETag of a single part that holds all of it.
         """
         wished = upload_part_size(self.settings.part_size_bytes)
-        if not etag_may_differ(source.answer):
+        if not etag_may_differ(source.answer) and not self._guess_failed:
             if parts_of(source.etag) == 0 and source.size <= LARGEST_WHOLE_PART:
                 return Layout(source.size), _Trust.FIRM
             found = [e for e in evidence_of(source, wished) if e.source == "ETag"]
@@ -313,13 +341,22 @@ class Copy:
             self.op.notes.append(f"not carried over: {', '.join(lock)}")
         if tags := self._tags(source):
             carried["Tagging"] = urlencode(tags)
+        return carried | {"Metadata": self._metadata(source, part_size)}
+
+    def _metadata(self, source: Pin, part_size: int | None) -> dict[str, str]:
+        """The source's metadata; its record, if it has one, is made anew for the copy.
+
+        A source without one gets one only where the ETags will not tell whose copy it is.
+        """
         metadata = source.answer.get("Metadata") or {}
-        record = dataclasses.replace(
-            Record.of(source.answer), tx=self.tx, size=source.size, part_size=part_size
-        )
-        if self.connection.config.metadata_record:
-            metadata = without_record(metadata) | record.metadata()
-        return carried | {"Metadata": metadata}
+        record = Record.of(source.answer)
+        opaque = etag_may_differ(source.answer) or parts_of(source.etag) is None
+        if record.tx is None and not opaque and not self.conditions:
+            return metadata
+        if not self.connection.config.metadata_record:
+            return without_record(metadata)
+        made = dataclasses.replace(record, tx=self.tx, size=source.size, part_size=part_size)
+        return without_record(metadata) | made.metadata()
 
     def _tags(self, source: Pin) -> dict[str, str]:
         """The source's tags, read before anything is copied."""
@@ -356,7 +393,11 @@ class Copy:
             if error.status in (405, 501):
                 raise _PartsUnsupported(error.message) from error
             raise
-        etag = answer.get("CopyPartResult", {}).get("ETag")
+        if "CopyPartResult" not in answer:
+            raise ObjectClerkServerInternalException(
+                "the server's answer to the copy of a part was empty", failure=Failure.TRANSIENT
+            )
+        etag = answer["CopyPartResult"].get("ETag")
         if not etag:
             raise _PartsUnsupported("the server gave no ETag for a copied part")
         if reads and parts_of(bare(etag)) == 0:
@@ -367,7 +408,7 @@ class Copy:
                     f"part {part.number} of the source has the MD5 {digest}, its copy {bare(etag)}",
                     failure=Failure.INTEGRITY,
                 )
-        self.op.transferred(part.length, source.size)
+        self._progress(part.length, source.size)
         return {"PartNumber": part.number, "ETag": etag}
 
     def publish_once(
@@ -432,6 +473,10 @@ class Copy:
         """What there is under the target's key."""
         return pin(self.op, self.connection, *self.target, {"VersionId": version_id})
 
+    def _now(self, source: Pin) -> Pin:
+        """What there is under the source's key now, in the version that is copied."""
+        return pin(self.op, self.connection, *self.source, {"VersionId": source.version_id})
+
     def look_at_copy(self, source: Pin, version_id: str | None) -> Pin:
         """What there is under the target's key; servers were seen to copy nothing and say 200."""
         try:
@@ -446,7 +491,7 @@ class Copy:
 
     def _check_size(self, source: Pin, copied: Pin) -> None:
         if copied.size != source.size:
-            if pin(self.op, self.connection, *self.source, {}).etag != source.etag:
+            if self._now(source).etag != source.etag:
                 raise _changed()
             raise ObjectVerificationException(
                 f"the copy has {copied.size} bytes, the source {source.size}",

@@ -115,6 +115,11 @@ class Download:
         evidence = list(evidence_of(pinned, self._own_part_size, known))
         if self.verify is Verification.STRICT:
             require_evidence(pinned, evidence)
+        elif not evidence and self.pin().size != pinned.size:
+            raise ObjectVerificationException(
+                f"it was said to have {pinned.size} bytes, and another size",
+                failure=Failure.INTEGRITY,
+            )
         return Proof(self, pinned, evidence)
 
     def _unsure(self, pinned: Pin) -> bool:
@@ -440,7 +445,8 @@ class ObjectReader(io.RawIOBase):
         except ObjectClerkException as error:
             op = self._download.op
             error.concerning(op.name, op.bucket, op.key)
-            op.failed(error)
+            if self._on_end is not None:  # otherwise whoever reads announces it
+                op.failed(error)
             self._error = error
             raise
         except BaseException:  # Ctrl-C: what is read next must not look like the end

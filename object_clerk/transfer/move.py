@@ -143,7 +143,7 @@ def _delete_source(op: Operation, copy: Copy, source: Pin, guard: SourceGuard) -
     if guard is SourceGuard.TOMBSTONE:
         return _bury(op, copy, source)
     endpoint = copy.connection.endpoint
-    endpoint.learn_delete(functools.partial(copy.connection.call, op), bucket)
+    endpoint.learn_delete(functools.partial(copy.connection.call, op), bucket, key)
     proved = endpoint.delete_if_match is Support.HONOURED
     if guard is SourceGuard.REQUIRE and not proved:
         raise UnsupportedError(

@@ -17,7 +17,7 @@ from object_clerk.exceptions import (
     ObjectVerificationException,
     PreconditionFailed,
 )
-from object_clerk.retry import Operation, Patience, RetryPolicy
+from object_clerk.retry import Operation, Patience, RetryPolicy, retried
 from object_clerk.transfer.pool import run_parts
 from object_clerk.transfer.stream import version_of
 
@@ -57,8 +57,7 @@ class MultipartUpload:
     ) -> None:
         self._op = op
         self._connection = connection
-        created = request(op, connection, "create_multipart_upload", **where, **parameters)
-        self.where = {**where, "UploadId": created["UploadId"]}
+        self.where = {**where, "UploadId": _begin(op, connection, {**where, **parameters})}
         self._tried_to_publish = False
 
     def fill(
@@ -212,3 +211,13 @@ class MultipartUpload:
             upload_id = self.where["UploadId"]
             error.add_note(f"the parts of upload {upload_id} may be left behind: {failed}")
             log.warning("upload %s could not be aborted: %s", upload_id, failed)
+
+
+@retried
+def _begin(op: Operation, connection: Connection, parameters: Mapping[str, Any]) -> str:
+    answer = connection.call(op, "create_multipart_upload", **parameters)
+    if not (upload_id := answer.get("UploadId")):
+        raise ObjectClerkServerInternalException(
+            "the server began an upload without naming it", failure=Failure.TRANSIENT
+        )
+    return str(upload_id)

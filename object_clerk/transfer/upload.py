@@ -227,13 +227,14 @@ class Upload:
 
     def learnt(self) -> Endpoint:
         """What the server does with digests; asked once, with an upload that is aborted."""
-        ending = self.op.child("abort_multipart_upload", CLEANING_UP)
-        self.connection.endpoint.learn(
-            functools.partial(self.connection.call, self.op),
-            functools.partial(request, ending, self.connection),
-            self.bucket,
-            self.key,
-        )
+
+        def insist(method: str, **parameters: Any) -> dict[str, Any]:
+            # Its time begins when it is needed: the question itself may have taken long.
+            ending = self.op.child(method, CLEANING_UP)
+            return request(ending, self.connection, method, **parameters)
+
+        ask = functools.partial(self.connection.call, self.op)
+        self.connection.endpoint.learn(ask, insist, self.bucket, self.key)
         return self.connection.endpoint
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
@@ -385,7 +386,7 @@ class Upload:
     def head(self, version_id: str | None) -> Pin:
         """What the server says of the object that was made."""
         # Asking for checksums takes the permission to decrypt, so only where they are of use.
-        useful = self.connection.endpoint.crc32 is Support.HONOURED
+        useful = self.verify and self.connection.endpoint.crc32 is Support.HONOURED
         return pin(
             self.op,
             self.connection,
