@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.exceptions import ObjectClerkParameterException, ObjectClerkTypeException
@@ -17,6 +18,10 @@ _METADATA_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 
 #: The longest key, in bytes of UTF-8 (Amazon S3 user guide, "Naming objects").
 LONGEST_KEY_BYTES = 1024
+
+#: What the key of a temporary object has in it, before the random end.
+STAGE_MARK = ".clerk-stage-"
+_STAGED = re.compile(re.escape(STAGE_MARK) + r"[0-9a-f]{32}\Z")
 
 
 def check_bucket(bucket: object) -> str:
@@ -54,6 +59,19 @@ def check_key(value: object) -> str:
     if "\0" in key:
         raise ObjectClerkParameterException(f"the key {key!r} contains a NUL")
     return key
+
+
+def random_key(near: str, mark: str) -> str:
+    """A key that nobody has yet: it begins like ``near``, has ``mark`` in it, and a random end."""
+    end = f"{mark}{uuid.uuid4().hex}"
+    # A key of full length is cut, between two of its characters.
+    begins = near.encode()[: LONGEST_KEY_BYTES - len(end)].decode(errors="ignore")
+    return begins + end
+
+
+def is_staged(key: str) -> bool:
+    """Whether a key was made by :func:`random_key` for a temporary object of ours."""
+    return _STAGED.search(key) is not None
 
 
 def check_metadata(metadata: object) -> Mapping[str, str]:
