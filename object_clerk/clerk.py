@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from object_clerk import events
-from object_clerk.checksum.record import new_tx
 from object_clerk.config import ClerkConfig
 from object_clerk.connection import Connection, request
 from object_clerk.exceptions import (
@@ -20,7 +19,15 @@ from object_clerk.exceptions import (
     ObjectNotFoundException,
     translate,
 )
-from object_clerk.names import check_bucket, check_key, check_metadata, check_text, check_unicode
+from object_clerk.names import (
+    STAGE_MARK,
+    check_bucket,
+    check_key,
+    check_metadata,
+    check_text,
+    check_unicode,
+    random_key,
+)
 from object_clerk.receipt import Verification
 from object_clerk.retry import Operation
 from object_clerk.transfer.conditions import Conditions
@@ -30,7 +37,7 @@ from object_clerk.transfer.download import Download, ObjectReader, read_bytes, s
 from object_clerk.transfer.listing import Listing
 from object_clerk.transfer.move import SourceGuard, move
 from object_clerk.transfer.source import open_source
-from object_clerk.transfer.stage import staging_key, upload_staged
+from object_clerk.transfer.stage import upload_staged
 from object_clerk.transfer.upload import Upload
 
 if TYPE_CHECKING:
@@ -482,7 +489,7 @@ class ObjectClerk:
                     self._connection,
                     source,
                     bucket,
-                    staging_key(object_key, new_tx()) if stage else object_key,
+                    random_key(object_key, STAGE_MARK) if stage else object_key,
                     settings=self.config.upload,
                     verify=mode,
                     parameters=parameters,

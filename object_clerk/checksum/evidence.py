@@ -170,7 +170,7 @@ def require_evidence(stored: Stored, evidence: Collection[Evidence]) -> None:
             f"its ETag {stored.etag!r} is not made from MD5, and the server keeps no checksum"
         )
     raise ObjectUnverifiable(
-        f"its ETag is {stored.etag}, and no usual size of parts makes so many of {stored.size} bytes",
+        f"its ETag is {stored.etag}: no usual size of parts makes so many of {stored.size} bytes",
         failure=Failure.INTEGRITY,  # a size that was told wrongly looks the same
     )
 

@@ -47,8 +47,7 @@ class Endpoint:
         checksums: HONOURED if a checksum sent with a PUT comes back with a HEAD.
         full_object: what it makes of a CRC32 of the whole at CompleteMultipartUpload.
         object_size: of the size of the whole there.
-        etag_is_md5: False once an object was seen whose ETag is not made from its MD5 although
-            it looks like it.
+        etag_is_md5: False once an object was seen whose ETag is not its MD5.
         versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
             REFUSED if it ceased to.
     """

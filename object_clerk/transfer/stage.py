@@ -10,29 +10,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from object_clerk.connection import request
-from object_clerk.exceptions import ObjectClerkException, ObjectClerkParameterException
+from object_clerk.exceptions import ObjectClerkException
 from object_clerk.transfer.multipart import CLEANING_UP
 
 if TYPE_CHECKING:
     from object_clerk.receipt import Receipt
     from object_clerk.transfer.copy import Copy
     from object_clerk.transfer.upload import Upload
-
-#: What marks a key as one of these; whoever sweeps up looks for it.
-MARK = ".clerk-stage-"
-
-#: The longest key in bytes (Amazon S3 user guide, "Naming objects").
-_LONGEST_KEY = 1024
-
-
-def staging_key(key: str, tx: str) -> str:
-    """The key under which an upload waits for its proof."""
-    staged = f"{key}{MARK}{tx}"
-    if len(staged.encode()) > _LONGEST_KEY:
-        raise ObjectClerkParameterException(
-            f"the key is too long to be staged: {len(MARK) + len(tx)} bytes are added to it"
-        )
-    return staged
 
 
 def upload_staged(upload: Upload, copy: Copy, *, allow_empty: bool) -> Receipt:

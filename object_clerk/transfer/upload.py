@@ -315,6 +315,7 @@ class Upload:
             finding = self.judge(expected, head, size, checksums) or self.read_back(
                 Hashing(), body.digests.md5, head
             )
+            self.connection.endpoint.etag_is_md5 &= head.etag == expected
         return self.op.receipt(finding, digests={"md5": expected}, **facts)
 
     def _single_record(self, body: _Body, size: int) -> dict[str, Any]:
@@ -420,7 +421,6 @@ class Upload:
                 f"{found.hex()} came back ({way}), its ETag is {head.etag}",
                 failure=Failure.INTEGRITY,
             )
-        self.connection.endpoint.etag_is_md5 = False
         return Finding(Verdict.CONTENT, "read back, since its ETag is not its MD5")
 
 
