@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from object_clerk.exceptions import (
         BucketNotFoundException,
         DeleteIncomplete,
+        DestinationExists,
         MoveIncomplete,
         ObjectChanged,
         ObjectClerkConfigurationException,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         ObjectUnverifiable,
         ObjectVerificationException,
         PreconditionFailed,
+        UnsupportedError,
     )
     from object_clerk.receipt import (
         DeleteOutcome,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         SweptUpload,
         UnfinishedUpload,
         Verdict,
+        Verification,
     )
     from object_clerk.retry import RetryPolicy
 
@@ -57,6 +60,7 @@ __all__ = [
     "ClerkConfig",
     "DeleteIncomplete",
     "DeleteOutcome",
+    "DestinationExists",
     "MoveIncomplete",
     "ObjectChanged",
     "ObjectClerk",
@@ -78,7 +82,9 @@ __all__ = [
     "RetryPolicy",
     "SweptUpload",
     "UnfinishedUpload",
+    "UnsupportedError",
     "Verdict",
+    "Verification",
     "__version__",
 ]
 
@@ -93,6 +99,7 @@ _HOMES = {
     "SweptUpload": "receipt",
     "UnfinishedUpload": "receipt",
     "Verdict": "receipt",
+    "Verification": "receipt",
     "RetryPolicy": "retry",
 }
 

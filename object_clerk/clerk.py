@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
 from collections.abc import Iterable, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from object_clerk import events
@@ -20,15 +21,26 @@ from object_clerk.exceptions import (
     ObjectNotFoundException,
     translate,
 )
-from object_clerk.names import check_bucket, check_key, check_metadata, check_text, check_unicode
+from object_clerk.names import (
+    STAGE_MARK,
+    check_bucket,
+    check_key,
+    check_metadata,
+    check_text,
+    check_unicode,
+    random_key,
+)
+from object_clerk.receipt import Verification
 from object_clerk.retry import Operation
+from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import Copy
 from object_clerk.transfer.delete import delete, delete_many
 from object_clerk.transfer.download import Download, ObjectReader, read_bytes, save
 from object_clerk.transfer.listing import Listing
-from object_clerk.transfer.move import move
+from object_clerk.transfer.move import SourceGuard, move
 from object_clerk.transfer.multipart import CLEANING_UP
 from object_clerk.transfer.source import open_source
+from object_clerk.transfer.stage import upload_staged
 from object_clerk.transfer.upload import Upload
 from object_clerk.transfer.uploads import Uploads, sweep
 
@@ -41,6 +53,8 @@ if TYPE_CHECKING:
 
     from object_clerk.endpoint import Endpoint
     from object_clerk.receipt import DeleteOutcome, Receipt, SweptUpload, UnfinishedUpload
+
+E = TypeVar("E", bound=enum.Enum)
 
 #: Parameters of S3's requests that ``extra_args`` cannot have: the clerk computes them, or has
 #: arguments for them.
@@ -88,6 +102,11 @@ class ObjectClerk:
         ca_bundle: path of a file of certificates to trust.
         retry_deadline: seconds that a call may take in all; by default 300, and one more for
             every MiB it moves.
+        metadata_record: whether uploads write a record of themselves (``clerk-*``) into the
+            object's metadata where it buys something (default True): in uploads in parts, in
+            conditional ones, and where the ETag is no digest.
+        probe_prefix: where scratch objects may be made to find out what the server honours
+            (default ``.object-clerk-probe/``); only conditions and ``doctor`` need them.
         config: settings computed before; the other arguments must then be left out.
         on_receipt: called with the receipt of every operation that moved bytes.
         on_event: called with every event (:mod:`object_clerk.events`), in the working thread.
@@ -117,6 +136,8 @@ class ObjectClerk:
         session_token: str | None = None,
         ca_bundle: str | None = None,
         retry_deadline: float | None = None,
+        metadata_record: bool | None = None,
+        probe_prefix: str | None = None,
         config: ClerkConfig | None = None,
         on_receipt: Callable[[Receipt], None] | None = None,
         on_event: events.Listener | None = None,
@@ -140,6 +161,8 @@ class ObjectClerk:
             "session_token": session_token,
             "ca_bundle": ca_bundle,
             "retry_deadline": retry_deadline,
+            "metadata_record": metadata_record,
+            "probe_prefix": probe_prefix,
         }
         if config is None:
             config = ClerkConfig.load(connection=False, **arguments)
@@ -227,7 +250,7 @@ class ObjectClerk:
         self,
         bucket: str,
         object_key: str,
-        verify_checksum: bool = True,
+        verify_checksum: bool | str = True,
         *,
         version_id: str | None = None,
         extra_args: Mapping[str, Any] | None = None,
@@ -241,7 +264,8 @@ class ObjectClerk:
         Args:
             bucket: the bucket.
             object_key: the key.
-            verify_checksum: False accepts the bytes as they come.
+            verify_checksum: ``"strict"`` (or True), ``"available"`` or ``"off"`` (or False); see
+                :class:`~object_clerk.Verification`.
             version_id: a version other than the current one.
             extra_args: more parameters of S3's GetObject, such as ``SSECustomerKey``.
 
@@ -262,8 +286,9 @@ class ObjectClerk:
         bucket: str,
         object_key: str,
         target: str | os.PathLike[str] | IO[bytes],
-        verify_checksum: bool = True,
+        verify_checksum: bool | str = True,
         *,
+        resume: bool = False,
         version_id: str | None = None,
         extra_args: Mapping[str, Any] | None = None,
     ) -> Receipt:
@@ -278,7 +303,11 @@ class ObjectClerk:
             bucket: the bucket.
             object_key: the key.
             target: a path, or a file object open for writing bytes.
-            verify_checksum: False accepts the bytes as they come.
+            verify_checksum: ``"strict"`` (or True), ``"available"`` or ``"off"`` (or False); see
+                :class:`~object_clerk.Verification`.
+            resume: if it fails, or the process dies, keep what has arrived in hidden files beside
+                the path (``.NAME.*.part`` and ``.journal``), and go on with them the next time.
+                Ranges of another generation of the object are never used.
             version_id: a version other than the current one.
             extra_args: more parameters of S3's GetObject.
 
@@ -289,13 +318,13 @@ class ObjectClerk:
         """
         with self._operation("download_object", bucket, object_key) as op:
             download = self._download(op, verify_checksum, version_id, extra_args)
-            return _finish(op, save(download, target))
+            return _finish(op, save(download, target, resume=resume))
 
     def open_object(
         self,
         bucket: str,
         object_key: str,
-        verify_checksum: bool = True,
+        verify_checksum: bool | str = True,
         *,
         version_id: str | None = None,
         extra_args: Mapping[str, Any] | None = None,
@@ -309,7 +338,8 @@ class ObjectClerk:
         Args:
             bucket: the bucket.
             object_key: the key.
-            verify_checksum: False accepts the bytes as they come.
+            verify_checksum: ``"strict"`` (or True), ``"available"`` or ``"off"`` (or False); see
+                :class:`~object_clerk.Verification`.
             version_id: a version other than the current one.
             extra_args: more parameters of S3's GetObject.
 
@@ -405,12 +435,15 @@ class ObjectClerk:
         object_data: object,
         bucket: str,
         object_key: str,
-        verify_checksum: bool = True,
+        verify_checksum: bool | str = True,
         content_type: str = "application/octet-stream",
         metadata: dict[str, str] | None = None,
         storage_class: str | None = None,
         *,
         allow_empty: bool = False,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        stage: bool = False,
         extra_args: Mapping[str, Any] | None = None,
     ) -> Receipt:
         """Upload a file, a buffer or a stream, in bounded memory.
@@ -427,11 +460,18 @@ class ObjectClerk:
                 part. A file that changes meanwhile is noticed.
             bucket: the bucket.
             object_key: the key; an object that is there is replaced.
-            verify_checksum: False sends and compares no checksums.
+            verify_checksum: ``"strict"`` (or True), ``"available"``, or ``"off"`` (or False),
+                which sends and compares no checksums.
             content_type: the media type.
             metadata: names and values of ``x-amz-meta-`` headers, in ASCII.
             storage_class: S3's name of a storage class.
             allow_empty: upload an empty source rather than refuse it.
+            if_absent: only if there is no object under the key.
+            if_match: only if the object under the key has this ETag. Both need a server that was
+                seen to honour conditions; if it was not asked before, it is asked with scratch
+                objects under ``probe_prefix``.
+            stage: upload to a key beside it first, prove it there, and copy it. So a server that
+                spoils what it stores never spoils what was there before.
             extra_args: more parameters of S3's PutObject, such as ``ServerSideEncryption``.
 
         Raises:
@@ -439,24 +479,31 @@ class ObjectClerk:
             ObjectVerificationException: what is stored is not what was sent.
         """
         with self._operation("upload_object", bucket, object_key) as op:
+            mode = _mode(verify_checksum)
             parameters = self._accepted("put_object", extra_args)
             parameters["ContentType"] = check_text("content_type", content_type)
             if metadata is not None:
                 parameters["Metadata"] = check_metadata(metadata)
             if storage_class is not None:
                 parameters["StorageClass"] = check_text("storage_class", storage_class)
+            conditions = Conditions(if_absent, if_match)
             with contextlib.closing(open_source(object_data)) as source:
                 upload = Upload(
                     op,
                     self._connection,
                     source,
                     bucket,
-                    object_key,
+                    random_key(object_key, STAGE_MARK) if stage else object_key,
                     settings=self.config.upload,
-                    verify=verify_checksum,
+                    verify=mode,
                     parameters=parameters,
+                    conditions=Conditions() if stage else conditions,
                 )
-                return _finish(op, upload.run(allow_empty=allow_empty))
+                if not stage:
+                    return _finish(op, upload.run(allow_empty=allow_empty))
+                staged, target = (bucket, upload.key), (bucket, object_key)
+                copy = self._copy(op, staged, target, mode, conditions)
+                return _finish(op, upload_staged(upload, copy, allow_empty=allow_empty))
 
     def copy_object(
         self,
@@ -464,7 +511,10 @@ class ObjectClerk:
         src_key: str,
         dst_bucket: str,
         dst_key: str,
-        verify_checksum: bool = True,
+        verify_checksum: bool | str = True,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
     ) -> Receipt:
         """Copy an object within the store, and prove that the copy has the source's bytes.
 
@@ -477,7 +527,11 @@ class ObjectClerk:
             src_key: key of the source.
             dst_bucket: bucket of the copy.
             dst_key: key of the copy; an object that is there is replaced.
-            verify_checksum: False accepts the server's word.
+            verify_checksum: ``"strict"`` (or True); ``"available"`` does not read a copy back
+                only to prove it; ``"off"`` (or False) accepts the server's word.
+            if_absent: only if there is no object under ``dst_key``.
+            if_match: only if the object under ``dst_key`` has this ETag. See
+                :meth:`upload_object`.
 
         Raises:
             ObjectClerkParameterException: source and copy are the same object.
@@ -488,7 +542,9 @@ class ObjectClerk:
         source = (src_bucket, src_key)
         target = (dst_bucket, dst_key)
         with self._operation("copy_object", *target) as op:
-            receipt, _ = self._copy(op, source, target, verify_checksum).run()
+            conditions = Conditions(if_absent, if_match)
+            copy = self._copy(op, source, target, _mode(verify_checksum), conditions)
+            receipt, _ = copy.run()
             return _finish(op, receipt)
 
     def move_object(
@@ -497,7 +553,11 @@ class ObjectClerk:
         src_key: str,
         dst_bucket: str,
         dst_key: str,
-        verify_checksum: bool = True,
+        verify_checksum: bool | str = True,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        source_guard: str = "check",
     ) -> Receipt:
         """Copy an object, prove the copy, and delete the source.
 
@@ -509,7 +569,14 @@ class ObjectClerk:
             src_key: key of the source.
             dst_bucket: bucket of the copy.
             dst_key: key of the copy; an object that is there is replaced.
-            verify_checksum: False accepts the server's word for the copy.
+            verify_checksum: as for :meth:`copy_object`.
+            if_absent: as for :meth:`copy_object`.
+            if_match: as for :meth:`copy_object`.
+            source_guard: what to do where the server cannot delete the source on the condition
+                that it is still what was copied: ``"check"`` looks at it again just before, and
+                the receipt states the window; ``"require"`` keeps it and raises MoveIncomplete;
+                ``"tombstone"`` puts an empty object in its place on condition, which readers may
+                see, and deletes that.
 
         Raises:
             MoveIncomplete: the copy is proved, but the source could not be deleted.
@@ -519,7 +586,10 @@ class ObjectClerk:
         source = (src_bucket, src_key)
         target = (dst_bucket, dst_key)
         with self._operation("move_object", *target) as op:
-            return _finish(op, move(op, self._copy(op, source, target, verify_checksum)))
+            guard = _one_of(SourceGuard, "source_guard", source_guard)
+            conditions = Conditions(if_absent, if_match)
+            copy = self._copy(op, source, target, _mode(verify_checksum), conditions)
+            return _finish(op, move(op, copy, guard))
 
     def delete_object(self, bucket: str, object_key: str, *, version_id: str | None = None) -> None:
         """Delete an object. That there is none is no error.
@@ -787,10 +857,11 @@ class ObjectClerk:
     def _download(
         self,
         op: Operation,
-        verify: bool,
+        verify: bool | str,
         version_id: str | None,
         extra_args: Mapping[str, Any] | None,
     ) -> Download:
+        mode = _mode(verify)
         parameters = self._accepted("get_object", extra_args)
         if version_id is not None:
             parameters["VersionId"] = _version(version_id)
@@ -801,17 +872,28 @@ class ObjectClerk:
             op.key or "",
             settings=self.config.download,
             own_part_size=self.config.upload.part_size_bytes,
-            verify=verify,
+            verify=mode,
             parameters=parameters,
         )
 
     def _copy(
-        self, op: Operation, source: tuple[str, str], target: tuple[str, str], verify: bool
+        self,
+        op: Operation,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        verify: Verification,
+        conditions: Conditions,
     ) -> Copy:
         check_bucket(source[0])
         check_key(source[1])
         return Copy(
-            op, self._connection, source, target, settings=self.config.upload, verify=verify
+            op,
+            self._connection,
+            source,
+            target,
+            settings=self.config.upload,
+            verify=verify,
+            conditions=conditions,
         )
 
 
@@ -826,6 +908,20 @@ def _receipt_listener(on_receipt: Callable[[Receipt], None]) -> events.Listener:
             on_receipt(event.receipt)
 
     return listen
+
+
+def _one_of(kind: type[E], name: str, value: object) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(repr(each.value) for each in kind)
+        raise ObjectClerkParameterException(f"{name} is one of {known}") from None
+
+
+def _mode(verify_checksum: bool | str) -> Verification:
+    if isinstance(verify_checksum, bool):
+        return Verification.STRICT if verify_checksum else Verification.OFF
+    return _one_of(Verification, "verify_checksum (True, False)", verify_checksum)
 
 
 def _version(version_id: str | None) -> str | None:

@@ -7,7 +7,8 @@ it decided and why. The order, the strongest first:
 2. the JSON variables ``S3_CLIENT_CONFIG``, ``S3_UPLOAD_CONFIG``, ``S3_DOWNLOAD_CONFIG``,
    ``CHECKSUM_RETRY_CONFIG``, ``CONNECTION_RETRY_CONFIG`` (but ``MULTIPART_THRESHOLD`` beats
    the same keys in ``S3_UPLOAD_CONFIG``),
-3. single variables: ``MULTIPART_THRESHOLD``, ``RETRY_DEADLINE``, ``OBJECT_STORE_*``, then
+3. single variables: ``MULTIPART_THRESHOLD``, ``RETRY_DEADLINE``, ``METADATA_RECORD``,
+   ``PROBE_PREFIX``, ``OBJECT_STORE_*``, then
    ``HOST``, ``PORT``, ``ACCESS_KEY`` and ``SECRET_KEY`` (only when all four are set, since
    shells set ``HOST``), then ``AWS_*``,
 4. the same names in a ``.env`` file of the working directory, which never override the real
@@ -56,6 +57,9 @@ LARGEST_PART = 5 << 30
 #: Listings come in pages of at most this many keys (API reference of ListObjectsV2).
 LARGEST_PAGE = 1000
 
+#: Scratch objects with which a server is asked what it honours begin with this.
+DEFAULT_PROBE_PREFIX = ".object-clerk-probe/"
+
 DEFAULT_CLIENT_CONFIG: Mapping[str, Any] = {
     "connect_timeout": 60,
     "read_timeout": 60,
@@ -99,6 +103,8 @@ KEY_VARIABLES: tuple[tuple[str, ...], ...] = (
     ("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN"),
     ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
 )
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _SECRETS = ("secret_key", "session_token")
 _USERINFO = re.compile(r"//[^/@\s]+@")
@@ -152,6 +158,8 @@ class ClerkConfig:
     download: TransferSettings
     patience: Patience = dataclasses.field(default_factory=Patience)
     list_objects_page_size: int = LARGEST_PAGE
+    metadata_record: bool = True
+    probe_prefix: str = DEFAULT_PROBE_PREFIX
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -175,7 +183,8 @@ class ClerkConfig:
                 ``use_ssl``, ``endpoint_url``, ``region_name``, ``access_key``, ``secret_key``,
                 ``session_token``, ``ca_bundle``, ``client_config``, ``transfer_config``,
                 ``retry_delay``, ``retry_backoff``, ``retry_jitter``, ``retry_max_delay``,
-                ``retry_tries``, ``retry_deadline``, ``list_objects_page_size``.
+                ``retry_tries``, ``retry_deadline``, ``list_objects_page_size``,
+                ``metadata_record``, ``probe_prefix``.
 
         Raises:
             ObjectClerkConfigurationException: a value is impossible. The message names the
@@ -204,6 +213,8 @@ class ClerkConfig:
             **_flat("checksum_retry", self.patience.checksum),
             "retry_deadline": self.patience.deadline_s or "300 s, plus 1 s per MiB moved",
             "list_objects_page_size": self.list_objects_page_size,
+            "metadata_record": self.metadata_record,
+            "probe_prefix": self.probe_prefix,
         }
         return [
             Setting(name, _shown(name, value), self.origins.get(name) or _origin(name, value))
@@ -262,6 +273,8 @@ class _Loader:
                 body_tries=download.attempts,
             ),
             list_objects_page_size=self._page_size(),
+            metadata_record=self._switch("metadata_record", "METADATA_RECORD", default=True),
+            probe_prefix=self._first("probe_prefix", "PROBE_PREFIX") or DEFAULT_PROBE_PREFIX,
             origins=self.origins,
         )
 
@@ -307,6 +320,14 @@ class _Loader:
             origin = self.origins[setting]
             raise bad(f"{origin} {setting}" if origin == "argument" else origin, shape)
         return value
+
+    def _switch(self, setting: str, variable: str, *, default: bool) -> bool:
+        text = self._first(setting, variable)
+        if text is None:
+            return default
+        if text.lower() not in _TRUE + _FALSE:
+            raise bad(self.origins[setting], "true or false")
+        return text.lower() in _TRUE
 
     def _page_size(self) -> int:
         shape = f"a whole number, 1 to {LARGEST_PAGE}"
@@ -406,9 +427,9 @@ class _Loader:
         if "use_ssl" in self.arguments:
             return bool(self.arguments["use_ssl"])
         text = (self._variable(f"{prefix}USE_SSL") or ("false",))[0].lower()
-        if text not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        if text not in _TRUE + _FALSE:
             raise bad(f"variable {prefix}USE_SSL", "true or false")
-        return text in ("1", "true", "yes", "on")
+        return text in _TRUE
 
     # -- JSON ------------------------------------------------------------------------------
 

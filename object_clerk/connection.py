@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from object_clerk.config import ClerkConfig
 
+log = logging.getLogger(__name__)
+
 #: Every S3 client needs a region to sign for; most private stores do not care which.
 FALLBACK_REGION = "us-east-1"
 
@@ -50,6 +53,7 @@ class Connection:
         self._pid = 0
         self._lock = ForkSafeLock()
         self._closed = False
+        self._warned: set[str] = set()
 
     @property
     def client(self) -> S3Client:
@@ -109,6 +113,7 @@ class Connection:
         except BotoCoreError as error:
             raise translate(error, "connect") from error
         client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
+        client.meta.events.register("before-call.s3.GetObject", _ask_for_checksums)
         client.meta.events.register("before-send.s3", _announce_sending)
         return client
 
@@ -135,6 +140,12 @@ class Connection:
             raise found from error
         op.saw(response)
         return response
+
+    def warn_once(self, text: str) -> None:
+        """Log a warning unless this very one was logged before; one clerk, one endpoint."""
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s: %s", self.config.endpoint_url or "AWS", text)
 
     def recover(self, error: ObjectClerkException) -> None:
         """Do what may help the next attempt."""
@@ -202,6 +213,17 @@ def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
     """Give DeleteObjects the Content-MD5 that older stores insist on."""
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def _ask_for_checksums(params: dict[str, Any], **_: Any) -> None:
+    """Ask for the checksums of a whole object.
+
+    As a header of our own: the parameter would make botocore compare them while the body is
+    read, a second time and with an error of its own. Of a range, some stores give those of the
+    whole, so they are not asked for there.
+    """
+    if "Range" not in params["headers"]:
+        params["headers"]["x-amz-checksum-mode"] = "ENABLED"
 
 
 def _announce_sending(request: Any, **_: Any) -> None:

@@ -13,6 +13,8 @@ The tree::
     │   └── ObjectUnverifiable                 nothing proves that they are
     ├── ObjectChanged                          replaced by somebody while we worked
     ├── PreconditionFailed                     an If-Match or If-None-Match did not hold
+    │   └── DestinationExists                  if_absent was asked for, and it is there
+    ├── UnsupportedError                       this server cannot do that   (NotImplementedError)
     ├── ObjectSaveException                    the source of an upload is unfit
     ├── ObjectClerkFileException               a local file could not be written   (OSError)
     ├── MoveIncomplete                         copied and proved, source not deleted
@@ -173,6 +175,14 @@ class ObjectChanged(ObjectClerkException):
 
 class PreconditionFailed(ObjectClerkException):
     """The server found that the condition sent with the request does not hold."""
+
+
+class DestinationExists(PreconditionFailed, FileExistsError):
+    """There is an object under the key already, and it was to be made only if there is none."""
+
+
+class UnsupportedError(ObjectClerkException, NotImplementedError):
+    """The server cannot do what was asked, or was not seen to do it; nothing was changed."""
 
 
 class ObjectSaveException(ObjectClerkException):

@@ -30,6 +30,20 @@ class Verdict(enum.Enum):
         return 3 - list(Verdict).index(self)
 
 
+class Verification(enum.Enum):
+    """How much proof an operation must have; the values of ``verify_checksum``."""
+
+    STRICT = "strict"
+    """Raise ObjectUnverifiable below CONTENT; an upload passes with TRANSPORT too. Same as True."""
+    AVAILABLE = "available"
+    """Take the best proof there is. Bytes that are known to be wrong still raise."""
+    OFF = "off"
+    """Compare no digests. Same as False."""
+
+    def __bool__(self) -> bool:
+        return self is not Verification.OFF
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
     """A verdict and what it rests on."""

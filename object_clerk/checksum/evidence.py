@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import dataclasses
+import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from object_clerk.checksum.etag import EtagHasher, parts_of
+from object_clerk.checksum.algorithm import CRC64NVME, STORED, Algorithm
+from object_clerk.checksum.etag import digest_of, parts_of
+from object_clerk.checksum.hasher import WHOLE, Hasher, Hashing, Layout
+from object_clerk.checksum.layout import MOST_CANDIDATES, candidate_layouts, fits
+from object_clerk.checksum.record import Record
 from object_clerk.exceptions import Failure, ObjectUnverifiable, ObjectVerificationException
 from object_clerk.receipt import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from object_clerk.checksum.etag import Layout
+_STORED = re.compile(r"([A-Za-z0-9+/]+={0,2})(?:-([1-9][0-9]{0,4}))?")
 
 
 class Stored(Protocol):
     """How the server describes a stored object."""
+
+    @property
+    def etag(self) -> str | None:
+        """Its ETag, bare."""
 
     @property
     def size(self) -> int:
@@ -24,6 +37,27 @@ class Stored(Protocol):
     @property
     def answer(self) -> Mapping[str, Any]:
         """The description, as boto3 parsed it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something that states a digest of a stored object.
+
+    Attributes:
+        source: where it stands, such as ``ETag``.
+        way: how that digest is made.
+        expected: the digest.
+        firm: whether a difference proves damage. It does not where the way is only a guess, or
+            where the value may be something else than it looks like.
+    """
+
+    source: str
+    way: Hashing
+    expected: bytes
+    firm: bool
+
+    def __str__(self) -> str:
+        return f"{self.source} ({self.way})"
 
 
 def etag_may_differ(answer: Mapping[str, Any]) -> bool:
@@ -36,57 +70,172 @@ def etag_may_differ(answer: Mapping[str, Any]) -> bool:
     return kms or bool(answer.get("SSECustomerAlgorithm"))
 
 
-def require_evidence(etag: str | None, layouts: Sequence[Layout]) -> None:
-    """Raise ObjectUnverifiable if no bytes whatever could be compared with this ETag."""
-    if layouts:
-        return
-    if parts_of(etag) is None:
-        raise ObjectUnverifiable(f"its ETag {etag!r} is not made from MD5")
-    raise ObjectUnverifiable(f"its ETag is {etag}: it was uploaded in parts of an unknown size")
+# -- reading -------------------------------------------------------------------------------
 
 
-def judge_read(
-    etag: str | None, size: int, hasher: EtagHasher, answer: Mapping[str, Any]
-) -> Finding:
-    """Decide whether bytes that were read are those of the stored object.
+def evidence_of(
+    stored: Stored, own_part_size: int, known: Layout | None = None
+) -> Iterator[Evidence]:
+    """All that speaks for or against bytes that are read, the best first.
+
+    A CRC64NVME of the whole costs least; then comes what is made from MD5, in the ETag or in a
+    record; then other checksums that the store keeps; then guesses at the parts of an ETag. What
+    cannot be computed here is left out.
 
     Args:
-        etag: the object's ETag, bare.
+        stored: the server's description of the object.
+        own_part_size: the part size of our own uploads, in bytes, a good first guess.
+        known: the layout, if the server has told it.
+    """
+    record = Record.of(stored.answer)
+    parts = parts_of(stored.etag)
+    if known is None and record.part_size:
+        known = Layout(record.part_size)
+    if parts and (known is None or not fits(known, stored.size, parts)):
+        known = next(candidate_layouts(stored.etag, stored.size, 0)) if parts == 1 else None
+    checksums = list(_checksums(stored, known))
+    best = [e for e in checksums if e.firm and e.way == Hashing(CRC64NVME)]
+    yield from best
+    opaque = etag_may_differ(stored.answer)
+    etag = _etag_evidence(stored, own_part_size, known, firm=not opaque)
+    if not opaque and (known or parts == 0):
+        yield from etag
+    for algorithm, digest in record.digests.items():
+        yield Evidence("record in the metadata", Hashing(algorithm), digest, firm=True)
+    yield from sorted(set(checksums) - set(best), key=lambda e: not e.firm)
+    yield from etag  # what is left of it: nothing, if it has been given already
+
+
+def _etag_evidence(
+    stored: Stored, own_part_size: int, known: Layout | None, *, firm: bool
+) -> Iterator[Evidence]:
+    digest = digest_of(stored.etag)
+    if known and parts_of(stored.etag):
+        yield Evidence("ETag", Hashing(layout=known), digest, firm)
+        return
+    for layout in candidate_layouts(stored.etag, stored.size, own_part_size):
+        yield Evidence("ETag", Hashing(layout=layout), digest, firm and layout == WHOLE)
+
+
+def _checksums(stored: Stored, known: Layout | None) -> Iterator[Evidence]:
+    """The checksums that the store keeps, of the whole or of parts.
+
+    Amazon S3 marks those of parts with ``-N`` and a type, but not every store does, and some say
+    the one and give the other. So the type decides only where nothing contradicts it.
+    """
+    kind = stored.answer.get("ChecksumType")
+    in_parts = bool(parts_of(stored.etag))
+    for algorithm in STORED:
+        match = _STORED.fullmatch(str(stored.answer.get(algorithm.member) or ""))
+        digest = _decoded(match[1], algorithm) if match else None
+        if match is None or digest is None or not algorithm.available:
+            continue
+        header = f"x-amz-checksum-{algorithm.name.lower()}"
+        whole = kind == "FULL_OBJECT" or not in_parts
+        if not match[2]:
+            yield Evidence(header, Hashing(algorithm), digest, firm=whole and kind != "COMPOSITE")
+        if known and in_parts and kind != "FULL_OBJECT":
+            firm = match[2] is not None and fits(known, stored.size, int(match[2]))
+            yield Evidence(header, Hashing(algorithm, known), digest, firm)
+
+
+def _decoded(text: str, algorithm: Algorithm) -> bytes | None:
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return digest if len(digest) == algorithm.size else None
+
+
+def choose(evidence: Sequence[Evidence], *, suspicious: bool) -> list[Evidence]:
+    """What to compute while bytes arrive: the best, or all of it when something is wrong."""
+    firm = [e for e in evidence if e.firm]
+    guesses = list(islice((e for e in evidence if not e.firm), MOST_CANDIDATES))
+    if suspicious:
+        return firm + guesses
+    return firm[:1] or guesses
+
+
+def require_evidence(stored: Stored, evidence: Collection[Evidence]) -> None:
+    """Raise ObjectUnverifiable if no bytes whatever could be compared with anything."""
+    if evidence:
+        return
+    unknown = [a.name for a in STORED if stored.answer.get(a.member) and not a.available]
+    if unknown:
+        raise ObjectUnverifiable(
+            f"its only checksum is {unknown[0]}, which takes the extra object-clerk[crt]"
+        )
+    if parts_of(stored.etag) is None:
+        raise ObjectUnverifiable(
+            f"its ETag {stored.etag!r} is not made from MD5, and the server keeps no checksum"
+        )
+    raise ObjectUnverifiable(
+        f"its ETag is {stored.etag}: no usual size of parts makes so many of {stored.size} bytes",
+        failure=Failure.INTEGRITY,  # a size that was told wrongly looks the same
+    )
+
+
+def judge_read(evidence: Sequence[Evidence], size: int, hasher: Hasher) -> Finding:
+    """Decide whether bytes that were read are those of the stored object.
+
+    One equal digest proves them, whatever others say: servers were seen to give a wrong checksum
+    of right bytes. The basis then tells of the contradiction.
+
+    Args:
+        evidence: what to compare with; only what the hasher has computed counts.
         size: the object's size in bytes, as the server stated it.
-        hasher: has taken all bytes that were read, under at least one layout.
-        answer: the server's description of the object.
+        hasher: has taken all bytes that were read.
 
     Returns:
         a CONTENT finding.
 
     Raises:
         ObjectVerificationException: the bytes differ. Reading again may help.
-        ObjectUnverifiable: the ETag need not be an MD5, or no known layout gives it. Reading
-            again may help in the second case, since a changed byte looks just the same.
+        ObjectUnverifiable: they equal nothing, but nothing that differs is sure to be right.
+            Reading again may help if parts were guessed, since a changed byte looks the same.
     """
     if hasher.size != size:
         raise ObjectVerificationException(
             f"{hasher.size} bytes arrived of an object of {size}", failure=Failure.INTEGRITY
         )
-    computed = hasher.etags()
-    for layout, value in computed.items():
-        if value == (etag or "").lower():
-            return Finding(Verdict.CONTENT, f"ETag ({layout})")
-    if etag_may_differ(answer):
-        raise ObjectUnverifiable(f"it is encrypted, and its ETag {etag} is not made from MD5")
-    values = ", ".join(computed.values())
-    if parts_of(etag):
-        raise ObjectUnverifiable(
-            f"its ETag is {etag}, ours would be {values}: the bytes changed on their way, or it "
-            "was uploaded in parts of an unknown size",
+    digests = hasher.digests()
+    tried = [e for e in evidence if e.way in digests]
+    differing = [e for e in tried if e.firm and digests[e.way] != e.expected]
+    for e in tried:
+        if digests[e.way] == e.expected:
+            but = f", but not its {differing[0]}" if differing else ""
+            return Finding(Verdict.CONTENT, f"{e}{but}")
+    said = ", ".join(f"{digests[e.way].hex()} by {e.way}" for e in tried)
+    if differing:
+        e = differing[0]
+        raise ObjectVerificationException(
+            f"the bytes have {e.way.algorithm.name} {digests[e.way].hex()} ({e.way.layout}), the "
+            f"object's {e.source} says {e.expected.hex()}",
             failure=Failure.INTEGRITY,
         )
-    raise ObjectVerificationException(
-        f"the bytes have the MD5 {values}, the object's ETag is {etag}", failure=Failure.INTEGRITY
+    e = tried[0]
+    if e.way.layout == WHOLE:
+        raise ObjectUnverifiable(
+            f"the object's {e.source} says {e.expected.hex()}, which need not be a digest of its "
+            f"bytes (they have {said}): it is encrypted, or its parts are unknown"
+        )
+    raise ObjectUnverifiable(
+        f"the object's {e.source} says {e.expected.hex()} of parts of an unknown size, ours would "
+        f"be {said}: the bytes changed on their way, or the parts are of another size",
+        failure=Failure.INTEGRITY,
     )
 
 
-def judge_stored(expected: str, etag: str | None, size: int, head: Stored | None) -> Finding | None:
+# -- writing -------------------------------------------------------------------------------
+
+
+def judge_stored(
+    expected: str,
+    etag: str | None,
+    size: int,
+    head: Stored | None,
+    checksums: Mapping[str, Collection[str]] | None = None,
+) -> Finding | None:
     """Decide whether the object that was made is the one that was sent.
 
     Args:
@@ -94,6 +243,8 @@ def judge_stored(expected: str, etag: str | None, size: int, head: Stored | None
         etag: the ETag the server gave, bare.
         size: bytes sent.
         head: how the server describes the object, None if it was not asked.
+        checksums: boto3's name of a checksum -> the values it may have; only of those that the
+            server was seen to check, since others just repeat what they are told.
 
     Returns:
         a finding, or None if this does not settle it: without ``head`` that should be asked for,
@@ -108,7 +259,12 @@ def judge_stored(expected: str, etag: str | None, size: int, head: Stored | None
         )
     if (etag or "").lower() == expected:
         return Finding(Verdict.CONTENT, "ETag equals the MD5 of what was sent")
-    if head is not None and (parts_of(etag) is None or etag_may_differ(head.answer)):
+    if head is None:
+        return None
+    for name, values in (checksums or {}).items():
+        if head.answer.get(name) in values:
+            return Finding(Verdict.CONTENT, f"{name} equals that of what was sent")
+    if parts_of(etag) is None or etag_may_differ(head.answer):
         return Finding(
             Verdict.TRANSPORT, "the server checked every Content-MD5, and the size is right"
         )

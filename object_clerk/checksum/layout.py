@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from object_clerk.checksum.etag import Layout, parts_of
+from object_clerk.checksum.etag import parts_of
+from object_clerk.checksum.hasher import WHOLE, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +25,10 @@ USUAL_PART_SIZES = (
     5 * MIB + 1024,
 )
 
-#: Every layout tried costs an MD5 of the whole object.
+#: Every layout tried costs an MD5 of the whole object: so many while the bytes arrive, and so
+#: many more of bytes that are at hand afterwards.
 MOST_CANDIDATES = 4
+MOST_LATER_CANDIDATES = 128
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,19 +56,32 @@ def smallest_part_size_for(size: int) -> int:
     return -(-size // MOST_PARTS)
 
 
-def candidate_layouts(etag: str | None, size: int, own_part_size: int) -> list[Layout]:
+def fits(layout: Layout, size: int, parts: int) -> bool:
+    """Whether ``size`` bytes in this layout make so many parts."""
+    if layout.sizes:
+        return len(layout.sizes) == parts and sum(layout.sizes) == size
+    return bool(layout.part_size_bytes) and -(-size // (layout.part_size_bytes or 1)) == parts
+
+
+def candidate_layouts(etag: str | None, size: int, own_part_size: int) -> Iterator[Layout]:
     """The layouts under which ``size`` bytes may have got this ETag, the likeliest first.
 
-    A plain MD5 has one. A composite of N parts has those of the usual part sizes, ours first,
-    that give N parts. An ETag that is neither has none.
+    A plain MD5 has one. A composite of N parts has those of our own part size and of the usual
+    ones that give N parts, then those of all whole MiB that do. An ETag that is neither has none.
     """
     parts = parts_of(etag)
     if parts is None:
-        return []
+        return
     if parts == 0:
-        return [Layout(None)]
-    sizes = dict.fromkeys((upload_part_size(own_part_size), *USUAL_PART_SIZES))
+        yield WHOLE
+        return
     if parts == 1:  # any size that holds all the bytes gives the same composite
-        return [Layout(max(size, 1))]
-    fitting = [s for s in sizes if -(-size // s) == parts]
-    return [Layout(s) for s in fitting[:MOST_CANDIDATES]]
+        yield Layout(max(size, 1))
+        return
+    # size / parts <= part size < size / (parts - 1)
+    least, beyond = -(-size // parts), -(-size // (parts - 1))
+    whole_mib = range(-(-least // MIB) * MIB, beyond, MIB)
+    own = upload_part_size(own_part_size)
+    for part_size in dict.fromkeys(chain((own,), USUAL_PART_SIZES, whole_mib)):
+        if least <= part_size < beyond:
+            yield Layout(part_size)

@@ -38,7 +38,7 @@ def command(ctx: click.Context, bucket: str, prefix: str | None, as_json: bool) 
     with ObjectClerk.from_env() as clerk:
         clerk.examine_endpoint(bucket, PROBE_PREFIX if prefix is None else prefix)
         if as_json:
-            _print_json(clerk.endpoint)
+            _print_json(clerk.endpoint, clerk.endpoint_url)
         else:
             _print_table(clerk.endpoint.findings())
         ctx.exit(_tell_leftovers(clerk.endpoint))
@@ -54,11 +54,12 @@ def _tell_leftovers(endpoint: Endpoint) -> int:
     return ExitCode.FAILED if endpoint.left_behind else ExitCode.OK
 
 
-def _print_json(endpoint: Endpoint) -> None:
+def _print_json(endpoint: Endpoint, url: str | None) -> None:
     for each in endpoint.findings():
         fields = dataclasses.asdict(each) | {"support": each.support.name}
         click.echo(json.dumps({"type": "finding", **fields}))
-    click.echo(json.dumps({"type": "summary", "left_behind": endpoint.left_behind}))
+    summary = {"endpoint_url": url, "left_behind": endpoint.left_behind}
+    click.echo(json.dumps({"type": "summary", **summary}))
 
 
 def _print_table(findings: Sequence[Finding]) -> None:
@@ -84,4 +85,4 @@ def _print_table(findings: Sequence[Finding]) -> None:
     console.print()
     console.print("What helps:" if helping else "No setting is needed.")
     for settings, features in helping.items():
-        console.print(f"- {settings} ({', '.join(features)})")
+        console.print(f"- {', '.join(features)}: {settings}")

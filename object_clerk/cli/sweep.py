@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from datetime import UTC
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,20 +18,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGE = re.compile(r"(\d{1,9})([smhdw])")
 
 
-class _Age(click.ParamType):
-    """A time such as ``90m``, ``24h`` or ``7d``, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = _AGE.fullmatch(str(value))
-        if match is None:
-            self.fail(
-                f"{value!r} is not a number with one of the units s, m, h, d, w, such as 24h or 7d",
-                param,
-                ctx,
-            )
-        return int(match[1]) * _UNITS[match[2]]
+def _seconds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
+    match = _AGE.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(
+            f"{value!r} is not a number with one of the units s, m, h, d, w, such as 24h or 7d"
+        )
+    return int(match[1]) * _UNITS[match[2]]
 
 
 @click.command("sweep")
@@ -38,7 +32,7 @@ class _Age(click.ParamType):
 @click.option("--prefix", metavar="P", help="Only keys that begin with this.")
 @click.option(
     "--older-than",
-    type=_Age(),
+    callback=_seconds,
     default="24h",
     show_default=True,
     metavar="AGE",
@@ -97,14 +91,16 @@ def _print_table(outcomes: Sequence[SweptUpload], dry_run: bool) -> None:
         row = (
             each.key,
             "upload" if each.upload_id else "temporary object",
-            each.initiated.isoformat(" ", "seconds") if each.initiated else "",
+            each.initiated.astimezone(UTC).isoformat(" ", "seconds") if each.initiated else "",
             _fate(each, dry_run),
         )
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = output()
-    if outcomes:
-        console.print(table)
-        console.print()
+    if not outcomes:
+        console.print("Nothing old enough is left behind.")
+        return
+    console.print(table)
+    console.print()
     if dry_run:
         console.print(f"{count(len(outcomes), 'leftover')} would be removed.")
     else:

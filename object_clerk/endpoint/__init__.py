@@ -47,6 +47,7 @@ class Endpoint:
         checksums: HONOURED if a checksum sent with a PUT comes back with a HEAD.
         full_object: what it makes of a CRC32 of the whole at CompleteMultipartUpload.
         object_size: of the size of the whole there.
+        etag_is_md5: False once an object was seen whose ETag is not its MD5.
         versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
             REFUSED if it ceased to.
         left_behind: keys of objects that the last examination could not remove; usually none.
@@ -70,6 +71,7 @@ class Endpoint:
         self.object_size = Support.UNKNOWN
         self.versioning = Support.UNKNOWN
         self.left_behind: tuple[str, ...] = ()
+        self.etag_is_md5 = True
         self._details: dict[str, str] = {}
         self._undeletable: set[str] = set()
         self._lock = ForkSafeLock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from .actions import (
+from ._actions import (
     After,
     Before,
     BodyAfter,

@@ -7,17 +7,25 @@ stored, so a copy in the source's own parts proves itself. Every other copy is r
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import enum
 import functools
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from object_clerk.checksum.etag import EtagHasher, Layout, parts_of
+from object_clerk.checksum.digest import Digests, md5_of
+from object_clerk.checksum.etag import bare, composite_of, parts_of
+from object_clerk.checksum.evidence import choose, etag_may_differ, evidence_of, judge_read
+from object_clerk.checksum.hasher import Hasher, Hashing, Layout
 from object_clerk.checksum.layout import (
     PartRange,
-    candidate_layouts,
     smallest_part_size_for,
     split,
     upload_part_size,
 )
+from object_clerk.checksum.record import Record, moved_to, new_tx, without_record
+from object_clerk.endpoint import Support
 from object_clerk.exceptions import (
     Failure,
     ObjectChanged,
@@ -28,20 +36,33 @@ from object_clerk.exceptions import (
     ObjectVerificationException,
     PreconditionFailed,
 )
-from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verification
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
+from object_clerk.transfer.download import Download, read_bytes
 from object_clerk.transfer.multipart import MultipartUpload
-from object_clerk.transfer.stream import ObjectStream, Pin, pin
+from object_clerk.transfer.stream import ObjectStream, Pin, layout_told, pin, version_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from object_clerk.config import TransferSettings
     from object_clerk.connection import Connection
+    from object_clerk.transfer.conditions import Conditions
 
 #: CopyObject takes no more (API reference of CopyObject).
 LARGEST_COPY = 5 << 30
 
-#: What HEAD tells of an object that a copy in parts has to be told again.
+#: A source that was uploaded whole is copied as a single part up to this size.
+LARGEST_WHOLE_PART = 1 << 30
+
+#: A source that has to go through here is held in memory.
+LARGEST_IN_MEMORY = 64 << 20
+
+#: What HEAD tells of an object that CopyObject does not carry over by itself.
+NOT_COPIED = ("StorageClass", "WebsiteRedirectLocation", "ServerSideEncryption", "SSEKMSKeyId")
+
+#: What a copy in parts has to be told again.
 CARRIED = (
     "CacheControl",
     "ContentDisposition",
@@ -49,12 +70,19 @@ CARRIED = (
     "ContentLanguage",
     "ContentType",
     "Expires",
-    "Metadata",
-    "StorageClass",
-    "WebsiteRedirectLocation",
-    "ServerSideEncryption",
-    "SSEKMSKeyId",
+    *NOT_COPIED,
 )
+
+#: Copies begin without these; whoever wants them has to set them anew.
+LOCKS = ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus")
+
+
+class _Trust(enum.Enum):
+    """Whether the parts of a copy are the source's own: they are known, guessed, or others."""
+
+    FIRM = enum.auto()
+    GUESS = enum.auto()
+    NONE = enum.auto()
 
 
 class Copy:
@@ -68,7 +96,8 @@ class Copy:
         target: tuple[str, str],
         *,
         settings: TransferSettings,
-        verify: bool,
+        verify: Verification,
+        conditions: Conditions,
     ) -> None:
         self.op = op
         self.connection = connection
@@ -76,17 +105,18 @@ class Copy:
         self.target = target
         self.settings = settings
         self.verify = verify
+        self.conditions = conditions
+        self.tx = new_tx()
+        self.copied: Pin | None = None
+        self._attempted = False
+        self._guess_failed = False
+        self._told: list[int] = []
 
     def run(self) -> tuple[Receipt, Pin]:
         """Copy and prove.
 
         Returns:
             the receipt, and the pin of the source as it was copied.
-
-        Raises:
-            ObjectClerkParameterException: source and target are the same object.
-            ObjectVerificationException: the copy differs from the source. Nothing is deleted.
-            ObjectChanged: the source was replaced underway.
         """
         if self.source == self.target:
             raise ObjectClerkParameterException(
@@ -94,38 +124,72 @@ class Copy:
                 "could lose it"
             )
         source = pin(self.op, self.connection, *self.source, {})
+        if moved := moved_to(source.answer):
+            raise AlreadyMoved(source, moved)
         self.op.allow_for(source.size)
+        self.conditions.look(self.op, self.connection, *self.target)
         return _copy(self.op, self, source), source
 
     def copy_once(self, source: Pin) -> Receipt:
         """Make the copy and compare it with the source."""
-        copied: Pin | None = None
+        how = self._conditional if self.conditions else self._plain
+        try:
+            self.copied, finding = how(source)
+        except BaseException:
+            self._take_back()
+            raise
+        return self.op.receipt(
+            finding,
+            size=self.copied.size,
+            etag=self.copied.etag,
+            version_id=self.copied.version_id,
+            source="/".join(self.source),
+        )
+
+    def _plain(self, source: Pin) -> tuple[Pin, Finding]:
         in_parts = source.size >= self.settings.threshold_bytes or source.size > LARGEST_COPY
         if "%" in self.source[1] and source.size <= LARGEST_COPY:
             in_parts = False  # Ceph 16 decodes the key twice when it copies parts, and may crash
         if in_parts:
             try:
-                copied = self._in_parts(source)
+                return self._in_parts(source)
             except _PartsUnsupported:
                 if source.size > LARGEST_COPY:
                     raise
+                self._take_back()
                 self.op.notes.append("the server cannot copy in parts; copied in one request")
-                in_parts = False
-        if not in_parts:
-            answered = self._in_one(source)
-            if answered and not self.verify:
-                return self.op.receipt(SWITCHED_OFF, size=source.size, source="/".join(self.source))
-        copied = copied or self.look_at_copy(source)
-        finding = self._compare(source, copied, in_parts) if self.verify else SWITCHED_OFF
-        return self.op.receipt(
-            finding,
-            size=copied.size,
-            etag=copied.etag,
-            version_id=copied.version_id,
-            source="/".join(self.source),
-        )
+        return self._in_one(source)
 
-    def _conditions(self, source: Pin) -> dict[str, Any]:
+    def _conditional(self, source: Pin) -> tuple[Pin, Finding]:
+        """Copy only if the target is what it has to be.
+
+        Hardly a store honours conditions of CopyObject. Many do when parts are put together, and
+        some only when an object is uploaded.
+        """
+        asked = functools.partial(
+            self.conditions.honoured_by, self.op, self.connection, self.target[0]
+        )
+        try:
+            if source.size and asked("complete"):
+                with contextlib.suppress(_PartsUnsupported):
+                    return self._in_parts(source)
+            if source.size <= LARGEST_IN_MEMORY and asked("put"):
+                return self._by_hand(source)
+        except PreconditionFailed as error:
+            raise self.conditions.failed(error) from error
+        raise self.conditions.unsupported()
+
+    def _progress(self, size: int, total: int) -> None:
+        self._told.append(size)  # which threads may do at once
+        self.op.transferred(size, total)
+
+    def _take_back(self) -> None:
+        """What was copied was in vain: take the progress back."""
+        if told := sum(self._told):
+            self.op.transferred(-told, None)
+        self._told.clear()
+
+    def _source(self, source: Pin) -> dict[str, Any]:
         bucket, key = self.source
         origin: dict[str, Any] = {"Bucket": bucket, "Key": key}
         if source.version_id:
@@ -139,46 +203,188 @@ class Copy:
         except PreconditionFailed as error:
             raise _changed() from error
 
-    def _in_one(self, source: Pin) -> bool:
-        """Copy with one request; whether the server's answer is complete."""
+    # -- in one request --------------------------------------------------------------------
+
+    def _in_one(self, source: Pin) -> tuple[Pin, Finding]:
         bucket, key = self.target
-        answer = self._call("copy_object", Bucket=bucket, Key=key, **self._conditions(source))
-        self.op.transferred(source.size, source.size)
-        return bool(answer.get("CopyObjectResult", {}).get("ETag"))
+        kept = {name: source.answer.get(name) for name in NOT_COPIED}
+        answer = self._call("copy_object", Bucket=bucket, Key=key, **self._source(source), **kept)
+        self._progress(source.size, source.size)
+        etag = bare(answer.get("CopyObjectResult", {}).get("ETag"))
+        if etag and not self.verify:
+            return Pin(etag, source.size, version_of(answer), answer), SWITCHED_OFF
+        try:
+            copied = self.look_at_copy(source, version_of(answer))
+            return copied, self._compare(source, copied) if self.verify else SWITCHED_OFF
+        except ObjectVerificationException as error:
+            if etag:
+                raise
+            raise ObjectClerkServerInternalException(
+                f"the server's answer to the copy was incomplete, and it is not there: {error}",
+                failure=Failure.TRANSIENT,
+            ) from error
+
+    def _compare(self, source: Pin, copied: Pin) -> Finding:
+        """Prove a copy that was made in one request, or whose parts prove nothing."""
+        recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
+        if recomputed and parts_of(source.etag) == 0 and copied.etag == source.etag:
+            return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")
+        if self.verify is Verification.AVAILABLE:
+            return Finding(Verdict.IDENTITY, "the sizes are equal; the copy was not read back")
+        evidence = list(evidence_of(source, self.settings.part_size_bytes))
+        ways = [e.way for e in choose(evidence, suspicious=True)]
+        ours = self._hashed(self.target, copied, dict.fromkeys([*ways, Hashing()]))
+        with contextlib.suppress(ObjectVerificationException):
+            found = judge_read(evidence, source.size, ours)
+            return Finding(
+                found.verdict, f"the copy was read back and has the source's {found.basis}"
+            )
+        # The source's digests say nothing, or nothing that we can compute: compare the bytes.
+        theirs = self._hashed(self.source, source, [Hashing()])
+        here, there = ours.digests()[Hashing()], theirs.digests()[Hashing()]
+        if here == there:
+            return Finding(Verdict.CONTENT, "source and copy were both read and are equal")
+        raise ObjectVerificationException(
+            f"the copy is not the source: MD5 {there.hex()} was read there and {here.hex()} "
+            "here; the source is kept",
+            failure=Failure.INTEGRITY,
+        )
+
+    def _hashed(self, where: tuple[str, str], pinned: Pin, ways: Iterable[Hashing]) -> Hasher:
+        self.op.allow_for(pinned.size)
+        hasher = Hasher(ways)
+        for block in self._stream(where, pinned, None):
+            hasher.update(block)
+        return hasher
+
+    def _stream(self, where: tuple[str, str], pinned: Pin, part: PartRange | None) -> ObjectStream:
+        return ObjectStream(
+            self.op,
+            self.connection,
+            *where,
+            block_bytes=self.settings.block_bytes,
+            bandwidth=Bandwidth(self.settings.bandwidth_bytes_per_s),
+            pinned=pinned,
+            begin=part.offset if part else 0,
+            end=part.offset + part.length if part else None,
+            is_progress=False,
+        )
 
     # -- in parts --------------------------------------------------------------------------
 
-    def _in_parts(self, source: Pin) -> Pin:
+    def _in_parts(self, source: Pin) -> tuple[Pin, Finding]:
+        """Copy in parts and prove them before they become an object.
+
+        The server computes the ETag of every part from what it has stored. In the source's own
+        parts they add up to the source's ETag; otherwise each is compared with what is read here.
+        """
         bucket, key = self.target
-        carried = {name: source.answer[name] for name in CARRIED if source.answer.get(name)}
+        layout, trust = self._layout(source)
+        reads = self.verify is Verification.STRICT and trust is _Trust.NONE
         with MultipartUpload(
-            self.op, self.connection, {"Bucket": bucket, "Key": key}, carried
+            self.op,
+            self.connection,
+            {"Bucket": bucket, "Key": key},
+            self._carried(source, layout.part_size_bytes),
         ) as multipart:
             tasks = (
-                functools.partial(_copy_part, self.op, self, source, multipart, part)
-                for part in split(source.size, self._part_size(source))
+                functools.partial(_copy_part, self.op, self, source, multipart, part, reads)
+                for part in split(source.size, layout.part_size_bytes or source.size)
             )
             done = multipart.fill(self.settings.workers, tasks)
-            return _publish(self.op, self, source, multipart, done)
+            etags = [bare(part["ETag"]) for part in done]
+            expected = composite_of(etags)
+            add_up = source.etag in ((etags[0], expected) if len(etags) == 1 else (expected,))
+            if self.verify and trust is not _Trust.NONE and expected and not add_up:
+                self._guess_failed = trust is _Trust.GUESS
+                raise ObjectVerificationException(
+                    f"the copied parts have the ETag {expected}, the source {source.etag}; "
+                    "nothing was made of them",
+                    failure=Failure.INTEGRITY,
+                )
+            if not (add_up or reads) and self._now(source).etag != source.etag:
+                raise _changed()
+            copied = _publish(self.op, self, source, multipart, done, expected)
+        if not self.verify:
+            return copied, SWITCHED_OFF
+        if expected and copied.etag == expected and (add_up or reads):
+            how = "in the source's parts" if add_up else "in parts, with the source read beside it"
+            return copied, Finding(Verdict.CONTENT, f"copied {how}, with the same ETags")
+        return copied, self._compare(source, copied)
 
-    def _part_size(self, source: Pin) -> int:
-        """The source's own part size if it can be told, since then the ETag proves the copy."""
+    def _layout(self, source: Pin) -> tuple[Layout, _Trust]:
+        """The parts to copy in, and whether they are those of the source.
+
+        An object that was uploaded whole has the ETag of a single part that holds all of it.
+        """
         wished = upload_part_size(self.settings.part_size_bytes)
-        layouts = candidate_layouts(source.etag, source.size, wished)
-        known = layouts[0].part_size_bytes if layouts else None
+        if not etag_may_differ(source.answer) and not self._guess_failed:
+            if parts_of(source.etag) == 0 and source.size <= LARGEST_WHOLE_PART:
+                return Layout(source.size), _Trust.FIRM
+            found = [e for e in evidence_of(source, wished) if e.source == "ETag"]
+            if parts_of(source.etag) and not (found and found[0].firm):
+                known = layout_told(self.op, self.connection, *self.source, source)
+                found = [e for e in evidence_of(source, wished, known) if e.source == "ETag"]
+            for e in found[:1]:
+                size = e.way.layout.part_size_bytes
+                if size and size <= LARGEST_COPY:
+                    return e.way.layout, _Trust.FIRM if e.firm else _Trust.GUESS
         # Larger parts than wished change the copy's ETag, but nothing that is compared with it.
-        size = known or max(wished, smallest_part_size_for(source.size))
-        return min(size, LARGEST_COPY)
+        size = max(wished, smallest_part_size_for(source.size))
+        return Layout(min(size, LARGEST_COPY)), _Trust.NONE
+
+    def _carried(self, source: Pin, part_size: int | None) -> dict[str, Any]:
+        """What a copy in parts has to be told, since the server carries nothing over by itself."""
+        carried = {name: source.answer[name] for name in CARRIED if source.answer.get(name)}
+        if lock := [name for name in LOCKS if source.answer.get(name)]:
+            self.op.notes.append(f"not carried over: {', '.join(lock)}")
+        if tags := self._tags(source):
+            carried["Tagging"] = urlencode(tags)
+        return carried | {"Metadata": self._metadata(source, part_size)}
+
+    def _metadata(self, source: Pin, part_size: int | None) -> dict[str, str]:
+        """The source's metadata; its record, if it has one, is made anew for the copy.
+
+        A source without one gets one only where the ETags will not tell whose copy it is.
+        """
+        metadata = source.answer.get("Metadata") or {}
+        record = Record.of(source.answer)
+        opaque = etag_may_differ(source.answer) or parts_of(source.etag) is None
+        if record.tx is None and not opaque and not self.conditions:
+            return metadata
+        if not self.connection.config.metadata_record:
+            return without_record(metadata)
+        made = dataclasses.replace(record, tx=self.tx, size=source.size, part_size=part_size)
+        return without_record(metadata) | made.metadata()
+
+    def _tags(self, source: Pin) -> dict[str, str]:
+        """The source's tags, read before anything is copied."""
+        bucket, key = self.source
+        try:
+            answer = self.connection.call(
+                self.op,
+                "get_object_tagging",
+                Bucket=bucket,
+                Key=key,
+                VersionId=source.version_id,
+            )
+        except ObjectClerkException as error:
+            if source.answer.get("TagCount"):
+                raise  # there are some, and they would be lost
+            if error.status not in (404, 405, 501):
+                self.op.notes.append(f"tags, if any, were not carried over: {error.message}")
+            return {}
+        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
 
     def copy_part_once(
-        self, source: Pin, multipart: MultipartUpload, part: PartRange
+        self, source: Pin, multipart: MultipartUpload, part: PartRange, reads: bool
     ) -> dict[str, Any]:
         """Copy one range; its ETag is computed by the server from what it stored."""
         try:
             answer = self._call(
                 "upload_part_copy",
                 **multipart.where,
-                **self._conditions(source),
+                **self._source(source),
                 PartNumber=part.number,
                 CopySourceRange=f"bytes={part.offset}-{part.offset + part.length - 1}",
             )
@@ -186,68 +392,119 @@ class Copy:
             if error.status in (405, 501):
                 raise _PartsUnsupported(error.message) from error
             raise
-        etag = answer.get("CopyPartResult", {}).get("ETag")
+        if "CopyPartResult" not in answer:
+            raise ObjectClerkServerInternalException(
+                "the server's answer to the copy of a part was empty", failure=Failure.TRANSIENT
+            )
+        etag = answer["CopyPartResult"].get("ETag")
         if not etag:
             raise _PartsUnsupported("the server gave no ETag for a copied part")
-        self.op.transferred(part.length, source.size)
+        if reads and parts_of(bare(etag)) == 0:
+            self.op.allow_for(part.length)
+            digest = md5_of(self._stream(self.source, source, part)).hex()
+            if digest != bare(etag):
+                raise ObjectVerificationException(
+                    f"part {part.number} of the source has the MD5 {digest}, its copy {bare(etag)}",
+                    failure=Failure.INTEGRITY,
+                )
+        self._progress(part.length, source.size)
         return {"PartNumber": part.number, "ETag": etag}
+
+    def publish_once(
+        self,
+        source: Pin,
+        multipart: MultipartUpload,
+        parts: list[dict[str, Any]],
+        expected: str,
+    ) -> Pin:
+        """Make the copy of its parts."""
+        _, copied = multipart.publish(
+            parts,
+            tx=self.tx,
+            expected=expected,
+            look=self.pin_of_copy,
+            **self.conditions.parameters(self.connection),
+            MpuObjectSize=source.size,
+        )
+        self._check_size(source, copied)
+        return copied
+
+    # -- by hand ---------------------------------------------------------------------------
+
+    def _by_hand(self, source: Pin) -> tuple[Pin, Finding]:
+        """Read a small source, and upload it with the condition."""
+        download = Download(
+            self.op,
+            self.connection,
+            *self.source,
+            settings=self.settings,
+            own_part_size=self.settings.part_size_bytes,
+            verify=self.verify,
+            parameters={"VersionId": source.version_id},
+        )
+        data, read = read_bytes(download)
+        if read.etag != source.etag:
+            raise _changed()
+        digests, (bucket, key) = Digests.of([data]), self.target
+        again, self._attempted = self._attempted, True
+        try:
+            self.connection.call(
+                self.op,
+                "put_object",
+                Bucket=bucket,
+                Key=key,
+                Body=data,
+                ContentMD5=digests.content_md5,
+                **self._carried(source, None),
+                **self.conditions.parameters(self.connection),
+            )
+        except PreconditionFailed:
+            if not again or Record.of(self.pin_of_copy(None).answer).tx != self.tx:
+                raise
+        copied = self.look_at_copy(source, None)
+        if self.verify and copied.etag != digests.md5.hex():
+            return copied, self._compare(source, copied)
+        return copied, Finding(read.verdict, f"read by {read.basis}, and uploaded")
 
     # -- proof -----------------------------------------------------------------------------
 
-    def look_at_copy(self, source: Pin) -> Pin:
+    def pin_of_copy(self, version_id: str | None) -> Pin:
+        """What there is under the target's key."""
+        return pin(self.op, self.connection, *self.target, {"VersionId": version_id})
+
+    def _now(self, source: Pin) -> Pin:
+        """What there is under the source's key now, in the version that is copied."""
+        return pin(self.op, self.connection, *self.source, {"VersionId": source.version_id})
+
+    def look_at_copy(self, source: Pin, version_id: str | None) -> Pin:
         """What there is under the target's key; servers were seen to copy nothing and say 200."""
         try:
-            copied = pin(self.op, self.connection, *self.target, {})
+            copied = self.pin_of_copy(version_id)
         except ObjectNotFoundException as error:
             raise ObjectClerkServerInternalException(
                 "the server said that it had copied the object, but it is not there",
                 failure=Failure.TRANSIENT,
             ) from error
+        self._check_size(source, copied)
+        return copied
+
+    def _check_size(self, source: Pin, copied: Pin) -> None:
         if copied.size != source.size:
-            if pin(self.op, self.connection, *self.source, {}).etag != source.etag:
+            if self._now(source).etag != source.etag:
                 raise _changed()
             raise ObjectVerificationException(
                 f"the copy has {copied.size} bytes, the source {source.size}",
                 failure=Failure.INTEGRITY,
             )
-        return copied
 
-    def _compare(self, source: Pin, copied: Pin, in_parts: bool) -> Finding:
-        own = upload_part_size(self.settings.part_size_bytes)
-        if in_parts and parts_of(copied.etag) and copied.etag == source.etag:
-            return Finding(Verdict.CONTENT, "copied in the source's parts, with the same ETags")
-        whole = Layout(None)
-        layouts = candidate_layouts(source.etag, source.size, own)
-        ours = self._etags(self.target, copied, [*dict.fromkeys([*layouts, whole])])
-        if any(ours[layout] == (source.etag or "").lower() for layout in layouts):
-            return Finding(Verdict.CONTENT, "the copy was read back and has the source's ETag")
-        # The source's ETag says nothing, or nothing that we can compute: compare the bytes.
-        theirs = self._etags(self.source, source, [whole])
-        if theirs[whole] == ours[whole]:
-            return Finding(Verdict.CONTENT, "source and copy were both read and are equal")
-        raise ObjectVerificationException(
-            f"the copy is not the source: MD5 {theirs[whole]} was read there and {ours[whole]} "
-            "here; the source is kept",
-            failure=Failure.INTEGRITY,
-        )
 
-    def _etags(
-        self, where: tuple[str, str], pinned: Pin, layouts: list[Layout]
-    ) -> dict[Layout, str]:
-        self.op.allow_for(pinned.size)
-        hasher = EtagHasher(layouts)
-        bandwidth = Bandwidth(self.settings.bandwidth_bytes_per_s)
-        for block in ObjectStream(
-            self.op,
-            self.connection,
-            *where,
-            block_bytes=self.settings.block_bytes,
-            bandwidth=bandwidth,
-            pinned=pinned,
-            is_progress=False,
-        ):
-            hasher.update(block)
-        return hasher.etags()
+class AlreadyMoved(ObjectNotFoundException):
+    """What there is under the source's key is the tombstone of an earlier move."""
+
+    def __init__(self, tombstone: Pin, target: str) -> None:
+        super().__init__(f"it was moved to {target}, and only a tombstone is left of it")
+        self.tombstone = tombstone
+        self.target = target
 
 
 class _PartsUnsupported(ObjectClerkException):
@@ -265,14 +522,23 @@ def _copy(op: Operation, copy: Copy, source: Pin) -> Receipt:
 
 @retried
 def _copy_part(
-    op: Operation, copy: Copy, source: Pin, multipart: MultipartUpload, part: PartRange
+    op: Operation,
+    copy: Copy,
+    source: Pin,
+    multipart: MultipartUpload,
+    part: PartRange,
+    reads: bool,
 ) -> dict[str, Any]:
-    return copy.copy_part_once(source, multipart, part)
+    return copy.copy_part_once(source, multipart, part, reads)
 
 
 @retried
 def _publish(
-    op: Operation, copy: Copy, source: Pin, multipart: MultipartUpload, parts: list[dict[str, Any]]
+    op: Operation,
+    copy: Copy,
+    source: Pin,
+    multipart: MultipartUpload,
+    parts: list[dict[str, Any]],
+    expected: str,
 ) -> Pin:
-    multipart.publish(parts)
-    return copy.look_at_copy(source)
+    return copy.publish_once(source, multipart, parts, expected)

@@ -6,38 +6,58 @@ import contextlib
 import functools
 import io
 import os
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from object_clerk.checksum.etag import EtagHasher
-from object_clerk.checksum.evidence import judge_read, require_evidence
-from object_clerk.checksum.layout import PartRange, candidate_layouts, split
+from object_clerk.checksum.digest import md5_of
+from object_clerk.checksum.etag import parts_of
+from object_clerk.checksum.evidence import choose, evidence_of, judge_read, require_evidence
+from object_clerk.checksum.hasher import Hasher
+from object_clerk.checksum.layout import (
+    MOST_CANDIDATES,
+    MOST_LATER_CANDIDATES,
+    PartRange,
+    split,
+)
 from object_clerk.exceptions import (
+    Failure,
     ObjectClerkException,
     ObjectClerkFileException,
+    ObjectClerkParameterException,
     ObjectClerkTypeException,
+    ObjectUnverifiable,
+    ObjectVerificationException,
     OperationCancelled,
 )
-from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verification
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
-from object_clerk.transfer.files import temporary_beside, write_at, write_to, writing
+from object_clerk.transfer.files import (
+    PartialFile,
+    partial_beside,
+    write_at,
+    write_to,
+    writing,
+)
 from object_clerk.transfer.pool import run_parts
-from object_clerk.transfer.stream import ObjectStream, Pin, pin
+from object_clerk.transfer.stream import ObjectStream, Pin, layout_told, pin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from object_clerk.checksum.evidence import Evidence
     from object_clerk.config import TransferSettings
     from object_clerk.connection import Connection
 
-#: Bytes read at once from a file to verify what was written to it.
-_VERIFY_BYTES = 1 << 20
-
 
 class Download:
-    """One object to be read: where it is, and how it will be proved."""
+    """One object to be read: where it is, and how it will be proved.
+
+    Attributes:
+        suspicious: bytes were wrong before, so all evidence is computed, not just the best.
+    """
 
     def __init__(
         self,
@@ -48,7 +68,7 @@ class Download:
         *,
         settings: TransferSettings,
         own_part_size: int,
-        verify: bool,
+        verify: Verification,
         parameters: Mapping[str, Any],
     ) -> None:
         self.op = op
@@ -58,6 +78,7 @@ class Download:
         self.settings = settings
         self.verify = verify
         self.parameters = parameters
+        self.suspicious = False
         self._own_part_size = own_part_size
         self._bandwidth = Bandwidth(settings.bandwidth_bytes_per_s)
 
@@ -80,29 +101,93 @@ class Download:
         """Find out which generation there is."""
         return pin(self.op, self.connection, self.bucket, self.key, self.parameters)
 
-    def hasher(self, pinned: Pin) -> EtagHasher:
-        """A hasher for the layouts that the object may have.
+    def proof(self, pinned: Pin) -> Proof:
+        """What the bytes of this generation will be compared with.
 
         Raises:
-            ObjectUnverifiable: there is none, so reading the object would prove nothing.
+            ObjectUnverifiable: there is nothing, so reading the object would prove nothing.
         """
         if not self.verify:
-            return EtagHasher([])
-        layouts = candidate_layouts(pinned.etag, pinned.size, self._own_part_size)
-        require_evidence(pinned.etag, layouts)
-        return EtagHasher(layouts)
+            return Proof(self, pinned, [])
+        known = None
+        if self._unsure(pinned):
+            known = layout_told(self.op, self.connection, self.bucket, self.key, pinned)
+        evidence = list(evidence_of(pinned, self._own_part_size, known))
+        if self.verify is Verification.STRICT:
+            require_evidence(pinned, evidence)
+        elif not evidence and self.pin().size != pinned.size:
+            raise ObjectVerificationException(
+                f"it was said to have {pinned.size} bytes, and another size",
+                failure=Failure.INTEGRITY,
+            )
+        return Proof(self, pinned, evidence)
 
-    def judge(self, pinned: Pin, hasher: EtagHasher) -> Finding:
-        """What the bytes that were hashed are worth."""
-        if not self.verify:
-            return SWITCHED_OFF
-        return judge_read(pinned.etag, pinned.size, hasher, pinned.answer)
+    def _unsure(self, pinned: Pin) -> bool:
+        """Whether it is worth a request to learn in what parts the object was uploaded."""
+        if not parts_of(pinned.etag):
+            return False
+        best = list(islice(evidence_of(pinned, self._own_part_size), 2))
+        return not any(e.firm for e in best) and (self.suspicious or len(best) != 1)
 
     def receipt(self, pinned: Pin, finding: Finding) -> Receipt:
         """The receipt of this download."""
         return self.op.receipt(
             finding, size=pinned.size, etag=pinned.etag, version_id=pinned.version_id
         )
+
+
+class Proof:
+    """Compares the bytes of one generation with all that is known of them."""
+
+    def __init__(self, download: Download, pinned: Pin, evidence: list[Evidence]) -> None:
+        self._download = download
+        self._pin = pinned
+        self._evidence = evidence
+        self.hasher = Hasher(e.way for e in choose(evidence, suspicious=download.suspicious))
+
+    def finding(self, reread: Callable[[], Iterable[bytes]] | None = None) -> Finding:
+        """What the bytes that were hashed are worth.
+
+        Args:
+            reread: gives the same bytes again, to be tried with less likely sizes of parts.
+        """
+        if not self._download.verify:
+            return SWITCHED_OFF
+        if not self._evidence:
+            return self._as_good_as_it_gets("nothing that the server says could be compared")
+        try:
+            return judge_read(self._evidence, self._pin.size, self.hasher)
+        except ObjectUnverifiable as error:
+            if reread and (found := self._later_guess(reread)):
+                return found
+            again, self._download.suspicious = not self._download.suspicious, True
+            if self._download.verify is Verification.STRICT:
+                raise
+            if again and error.failure is Failure.INTEGRITY:
+                raise  # a second look costs little, and a changed byte would show
+            return self._as_good_as_it_gets(error.message)
+        except ObjectVerificationException:
+            self._download.suspicious = True
+            raise
+
+    def _later_guess(self, reread: Callable[[], Iterable[bytes]]) -> Finding | None:
+        """Try the layouts that were not worth their time while the bytes arrived."""
+        tried = self.hasher.digests()
+        ways = [e.way for e in self._evidence if e.way not in tried][:MOST_LATER_CANDIDATES]
+        for start in range(0, len(ways), MOST_CANDIDATES):
+            hasher = Hasher(ways[start : start + MOST_CANDIDATES])
+            for block in reread():
+                self._download.op.check()
+                hasher.update(block)
+            with contextlib.suppress(ObjectVerificationException):
+                return judge_read(self._evidence, self._pin.size, hasher)
+        return None
+
+    def _as_good_as_it_gets(self, why: str) -> Finding:
+        self._download.connection.warn_once(
+            "some downloads could not be fully proved; their receipts say why"
+        )
+        return Finding(Verdict.IDENTITY, f"size and ETag only: {why}")
 
 
 def read_bytes(download: Download) -> tuple[bytes, Receipt]:
@@ -116,14 +201,14 @@ def _read_bytes(op: Operation, download: Download) -> tuple[bytes, Receipt]:
     with contextlib.closing(stream), _taken_back(op) as took:
         pinned = stream.open()
         op.allow_for(pinned.size)
-        hasher = download.hasher(pinned)
+        proof = download.proof(pinned)
         buffer = io.BytesIO()
         for block in stream:
-            hasher.update(block)
+            proof.hasher.update(block)
             buffer.write(block)
             took(len(block))
-        finding = download.judge(pinned, hasher)
-    # getvalue() hands the buffer over without copying it.
+        # getvalue() hands the buffer over without copying it.
+        finding = proof.finding(lambda: [buffer.getvalue()])
     return buffer.getvalue(), download.receipt(pinned, finding)
 
 
@@ -147,12 +232,19 @@ def _taken_back(op: Operation) -> Iterator[Callable[[int], None]]:
 # -- to a file -----------------------------------------------------------------------------
 
 
-def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Receipt:
+def save(
+    download: Download, target: str | os.PathLike[str] | IO[bytes], *, resume: bool = False
+) -> Receipt:
     """Write the object to a path, atomically, or to a binary file object.
 
     A path gets the object only when it is complete, verified and on disk; until then, and if
     anything fails, it keeps what it had. A file object cannot be taken back: bytes are written to
     it as they come, but the last block only when all are verified.
+
+    Args:
+        download: what to read.
+        target: where to.
+        resume: keep what has arrived if it fails, and go on with what an earlier process kept.
 
     Raises:
         ObjectClerkFileException: the file cannot be written. Whatever was there is still there.
@@ -170,12 +262,14 @@ def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Rece
             raise ObjectClerkFileException(f"{path} is a directory; name the file to write")
         if not path.parent.is_dir():
             raise ObjectClerkFileException(f"the directory {path.parent} does not exist")
-        return _save(download.op, download, path)
+        return _save(download.op, download, path, resume)
     writes = callable(getattr(target, "write", None))
     if isinstance(cast("object", target), io.TextIOBase) or not writes:
         raise ObjectClerkTypeException(
             f"cannot write to a {type(target).__name__}: give a path or a binary file object"
         )
+    if resume:
+        raise ObjectClerkParameterException("only a download to a path can be resumed")
     with ObjectReader(download) as reader:
         for block in reader.blocks():
             write_to(target, block)
@@ -184,47 +278,112 @@ def save(download: Download, target: str | os.PathLike[str] | IO[bytes]) -> Rece
 
 
 @retried
-def _save(op: Operation, download: Download, path: Path) -> Receipt:
+def _save(op: Operation, download: Download, path: Path, resume: bool) -> Receipt:
     pinned = download.pin()
     op.allow_for(pinned.size)
-    hasher = download.hasher(pinned)
-    with _taken_back(op) as took, temporary_beside(path, pinned.size) as (fd, publish):
-        frontier = _Frontier(fd, hasher, took)
-        run_parts(op, download.settings.workers, _parts(download, pinned, fd), frontier.finished)
-        finding = download.judge(pinned, hasher)
+    proof = download.proof(pinned)
+    identity = _identity(download, pinned) if resume else None
+    with _taken_back(op) as took, partial_beside(path, pinned.size, identity) as file:
+        fetch = _Fetch(download, pinned, file, took)
+        frontier = _Frontier(file, proof.hasher, took)
+        run_parts(
+            op, download.settings.workers, fetch.missing(frontier.finished), frontier.finished
+        )
+        try:
+            finding = proof.finding(lambda: file.blocks(0, pinned.size))
+        except ObjectUnverifiable:
+            file.forget()
+            raise
+        except ObjectVerificationException as error:
+            finding = fetch.repaired(error)
         op.check()
-        publish()
     return download.receipt(pinned, finding)
 
 
-def _parts(download: Download, pinned: Pin, fd: int) -> Iterator[Callable[[], PartRange]]:
-    """The ranges that are fetched side by side; one for a small object."""
-    settings = download.settings
-    step = settings.part_size_bytes if pinned.size >= settings.threshold_bytes else pinned.size
-    if settings.workers == 1:
-        step = pinned.size  # nothing is gained by many requests one after the other
-    for part in split(pinned.size, max(step, 1)):
-        yield functools.partial(_fetch, download, pinned, fd, part)
+def _identity(download: Download, pinned: Pin) -> str:
+    """Names one generation of one object, so that parts of another are never mixed in."""
+    url = download.connection.config.endpoint_url
+    return repr((url, download.bucket, download.key, pinned.etag, pinned.version_id, pinned.size))
 
 
-def _fetch(download: Download, pinned: Pin, fd: int, part: PartRange) -> PartRange:
-    offset = part.offset
-    try:
-        for block in download.stream(pinned, part):
-            write_at(fd, block, offset)
-            offset += len(block)
-    except BaseException:
-        if offset > part.offset:
-            download.op.transferred(part.offset - offset, pinned.size)
-        raise
-    return part
+class _Fetch:
+    """Fetches the parts of one generation into a file."""
+
+    def __init__(
+        self, download: Download, pinned: Pin, file: PartialFile, took: Callable[[int], None]
+    ) -> None:
+        self._download = download
+        self._pin = pinned
+        self._file = file
+        self._took = took
+        settings = download.settings
+        step = settings.part_size_bytes if pinned.size >= settings.threshold_bytes else pinned.size
+        if settings.workers == 1:
+            step = pinned.size  # nothing is gained by many requests one after the other
+        self.parts = list(split(pinned.size, max(step, 1)))
+
+    def missing(self, finished: Callable[[PartRange], None]) -> Iterator[Callable[[], PartRange]]:
+        """Tasks for the parts that are not in the file; those that are count as finished."""
+        op = self._download.op
+        for part in self.parts:
+            if (part.offset, part.length) in self._file.done:
+                op.transferred(part.length, self._pin.size)
+                finished(part)
+            else:
+                yield functools.partial(self._fetch, part)
+
+    def _fetch(self, part: PartRange) -> PartRange:
+        offset = part.offset
+        try:
+            for block in self._download.stream(self._pin, part):
+                write_at(self._file.fd, block, offset)
+                offset += len(block)
+        except BaseException:
+            if offset > part.offset:
+                self._download.op.transferred(part.offset - offset, self._pin.size)
+            raise
+        self._file.note(part.offset, part.length)
+        return part
+
+    def repaired(self, error: ObjectVerificationException) -> Finding:
+        """Fetch parts again, one by one, until the whole is right.
+
+        Nothing tells which part is wrong, but one that comes different the second time was. So
+        only as many are fetched again as it takes.
+
+        Raises:
+            ObjectVerificationException: all came as they were before; it is ``error``.
+        """
+        op = self._download.op
+        if len(self.parts) < 2 or error.failure is not Failure.INTEGRITY:
+            self._file.forget()
+            raise error
+        error.concerning(op.name, op.bucket, op.key)
+        op.announce_retry(1, 0.0, error)
+        op.recover(error)
+        for part in self.parts:
+            before = md5_of(self._file.blocks(part.offset, part.length))
+            op.transferred(-part.length, self._pin.size)
+            self._took(-part.length)
+            self._fetch(part)
+            self._took(part.length)
+            if md5_of(self._file.blocks(part.offset, part.length)) == before:
+                continue
+            proof = self._download.proof(self._pin)
+            for block in self._file.blocks(0, self._pin.size):
+                op.check()
+                proof.hasher.update(block)
+            with contextlib.suppress(ObjectVerificationException):
+                return proof.finding()
+        self._file.forget()
+        raise error
 
 
 class _Frontier:
     """Hashes the file in order as far as it is complete, so that what is proved is on disk."""
 
-    def __init__(self, fd: int, hasher: EtagHasher, took: Callable[[int], None]) -> None:
-        self._fd = fd
+    def __init__(self, file: PartialFile, hasher: Hasher, took: Callable[[int], None]) -> None:
+        self._file = file
         self._hasher = hasher
         self._took = took
         self._waiting: dict[int, PartRange] = {}
@@ -234,13 +393,8 @@ class _Frontier:
         self._took(part.length)
         self._waiting[part.offset] = part
         while (ready := self._waiting.pop(self._hasher.size, None)) is not None:
-            left = ready.length
-            while left:
-                block = os.pread(self._fd, min(_VERIFY_BYTES, left), self._hasher.size)
-                if not block:
-                    raise ObjectClerkFileException("the temporary file was truncated by somebody")
+            for block in self._file.blocks(ready.offset, ready.length):
                 self._hasher.update(block)
-                left -= len(block)
 
 
 # -- as a stream ---------------------------------------------------------------------------
@@ -291,7 +445,8 @@ class ObjectReader(io.RawIOBase):
         except ObjectClerkException as error:
             op = self._download.op
             error.concerning(op.name, op.bucket, op.key)
-            op.failed(error)
+            if self._on_end is not None:  # otherwise whoever reads announces it
+                op.failed(error)
             self._error = error
             raise
         except BaseException:  # Ctrl-C: what is read next must not look like the end
@@ -301,14 +456,14 @@ class ObjectReader(io.RawIOBase):
             raise
 
     def _verified_blocks(self) -> Iterator[bytes]:
-        hasher = self._download.hasher(self._pin)
+        proof = self._download.proof(self._pin)
         held = b""
         for block in self._stream:
-            hasher.update(block)
+            proof.hasher.update(block)
             if held:
                 yield held
             held = block
-        self._end(self._download.judge(self._pin, hasher))
+        self._end(proof.finding())
         if held:
             yield held
 

@@ -4,46 +4,166 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
+import hashlib
 import io
 import os
+import re
 import secrets
+import threading
 from typing import IO, TYPE_CHECKING, cast
 
 from object_clerk.exceptions import ObjectClerkException, ObjectClerkFileException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@contextlib.contextmanager
-def temporary_beside(path: Path, size: int) -> Iterator[tuple[int, Callable[[], None]]]:
-    """A temporary file in the directory of ``path`` and a function that renames it to ``path``.
+#: The flags of every temporary file; the kernel applies the umask, which a process cannot ask for
+#: without changing it.
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
-    It is gone afterwards unless that function was called.
+#: Bytes read at once from a file to verify what was written to it.
+_BLOCK_BYTES = 1 << 20
+
+
+class PartialFile:
+    """A file that is being filled beside the path it will get.
+
+    Attributes:
+        fd: its descriptor, open for reading and writing.
+        done: stretches (offset, length) that an earlier process has written.
     """
-    old_mode = _mode_of(path)
-    temporary = path.parent / f".{secrets.token_hex(8)}.part"
-    with writing(str(path.parent)):
-        # The kernel applies the umask, which a process cannot ask for without changing it.
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = os.open(temporary, flags, 0o666 if old_mode is None else 0o600)
 
-    def publish() -> None:
-        with writing(str(path)):
-            if old_mode is not None:
-                os.fchmod(fd, old_mode)
-            os.fsync(fd)
-            temporary.replace(path)
-            _flush_directory(path.parent)
+    def __init__(self, path: Path, temporary: Path, *, exclusive: bool) -> None:
+        self.path = path
+        self.temporary = temporary
+        self.done: set[tuple[int, int]] = set()
+        self._old_mode = _mode_of(path)
+        mode = 0o666 if self._old_mode is None else 0o600
+        with writing(str(path.parent)):
+            self.fd = os.open(temporary, _FLAGS | (os.O_EXCL if exclusive else 0), mode)
 
+    def note(self, offset: int, length: int) -> None:
+        """A stretch has been written: nothing to remember, since nobody will resume."""
+
+    def forget(self) -> None:
+        """What was written is of no use."""
+
+    def blocks(self, offset: int, length: int) -> Iterator[bytes]:
+        """What was written there."""
+        while length:
+            with writing("the temporary file"):
+                block = os.pread(self.fd, min(_BLOCK_BYTES, length), offset)
+            if not block:
+                raise ObjectClerkFileException("the temporary file was truncated by somebody")
+            offset += len(block)
+            length -= len(block)
+            yield block
+
+    def publish(self) -> None:
+        """Give the file its path; it replaces what is there, and the disk has all of it."""
+        with writing(str(self.path)):
+            if self._old_mode is not None:
+                os.fchmod(self.fd, self._old_mode)
+            os.fsync(self.fd)
+            self.temporary.replace(self.path)
+            _flush_directory(self.path.parent)
+
+    def end(self, *, published: bool) -> None:
+        """Close the file, and remove it if it was not published."""
+        os.close(self.fd)
+        if not published:
+            self.temporary.unlink(missing_ok=True)
+
+
+class ResumableFile(PartialFile):
+    """A partial file that outlives its process, with a journal of what is in it.
+
+    The journal may claim a stretch that a power failure has lost, but the whole is verified
+    before it is published. Only one process fills it at a time. Partial files of other
+    generations of the same path are removed.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        name = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        stem = f".{path.name[:80]}."
+        super().__init__(path, path.parent / f"{stem}{name}.part", exclusive=False)
+        with writing(str(self.temporary)):
+            if not self._locked():
+                os.close(self.fd)
+                raise ObjectClerkFileException(f"another process is downloading to {path}")
+            self._remove_others(stem)
+            self._journal = self.temporary.with_suffix(".journal").open("a+", encoding="ascii")
+            self._journal.seek(0)
+            for line in self._journal:
+                if match := _STRETCH.fullmatch(line):
+                    self.done.add((int(match[1]), int(match[2])))
+        self._lock = threading.Lock()
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it before us may have published it meanwhile: then it is ours no more.
+            return os.path.samestat(os.fstat(self.fd), self.temporary.stat())
+        except OSError:
+            return False
+
+    def _remove_others(self, stem: str) -> None:
+        for other in self.path.parent.glob(f"{glob.escape(stem)}{'[0-9a-f]' * 16}.part"):
+            if other != self.temporary:
+                with contextlib.suppress(OSError), other.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    other.unlink()
+                    other.with_suffix(".journal").unlink(missing_ok=True)
+
+    def note(self, offset: int, length: int) -> None:
+        """Remember a stretch that has been written."""
+        with self._lock, writing("the journal"):
+            self._journal.write(f"{offset} {length}\n")
+            self._journal.flush()
+
+    def forget(self) -> None:
+        """What is in the file is of no use: begin anew next time."""
+        self._journal.truncate(0)
+
+    def end(self, *, published: bool) -> None:
+        """Close the file; it stays to be resumed unless it was published."""
+        self._journal.close()
+        if published:
+            self.temporary.with_suffix(".journal").unlink(missing_ok=True)
+        os.close(self.fd)
+
+
+_STRETCH = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})\n")
+
+
+@contextlib.contextmanager
+def partial_beside(path: Path, size: int, identity: str | None) -> Iterator[PartialFile]:
+    """A file that will become ``path`` when its ``publish`` is called.
+
+    Args:
+        path: where it shall be in the end; its directory gets the temporary file.
+        size: bytes to reserve on the disk.
+        identity: names what is written, so that a later process can go on with it; None removes
+            the file unless it was published.
+    """
+    if identity is None:
+        temporary = path.parent / f".{secrets.token_hex(8)}.part"
+        file = PartialFile(path, temporary, exclusive=True)
+    else:
+        file = ResumableFile(path, identity)
+    published = False
     try:
         if size and hasattr(os, "posix_fallocate"):
-            _reserve(fd, size, path)
-        yield fd, publish
+            _reserve(file.fd, size, path)
+        yield file
+        file.publish()
+        published = True
     finally:
-        os.close(fd)
-        temporary.unlink(missing_ok=True)
+        file.end(published=published)
 
 
 def _reserve(fd: int, size: int, path: Path) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
-from object_clerk.checksum.etag import bare
+from object_clerk.checksum.etag import bare, parts_of
+from object_clerk.checksum.hasher import Layout
+from object_clerk.checksum.layout import fits
 from object_clerk.connection import Connection, request
+from object_clerk.endpoint import Support
 from object_clerk.exceptions import (
     Failure,
     ObjectChanged,
     ObjectClerkConnectionException,
+    ObjectClerkException,
     PreconditionFailed,
 )
 from object_clerk.retry import Operation, retried
@@ -20,6 +25,17 @@ from object_clerk.transfer.bandwidth import Bandwidth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+#: Asks a HEAD for the checksums that the store keeps. A GET of a whole object is asked the same
+#: by the connection, in a way that does not make botocore compare them too.
+CHECKSUMS = {"ChecksumMode": "ENABLED"}
+
+#: A body is read in small steps at first and whenever it comes slowly, so that a deadline is not
+#: missed by much. One that brings less than this in a minute is given up, and resumed.
+FIRST_STEP_BYTES = 16 << 10
+LEAST_STEP_BYTES = 1 << 10
+SLOW_STEP_S = 1.0
+LEAST_BYTES_PER_MINUTE = 64 << 10
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -64,8 +80,52 @@ def pin(
     key: str,
     extra: Mapping[str, Any],
 ) -> Pin:
-    """Ask with one HEAD which generation of the object there is."""
-    return Pin.of(request(op, connection, "head_object", Bucket=bucket, Key=key, **extra))
+    """Ask with one HEAD which generation of the object there is, and for its checksums."""
+    return Pin.of(
+        request(op, connection, "head_object", Bucket=bucket, Key=key, **{**CHECKSUMS, **extra})
+    )
+
+
+def layout_told(
+    op: Operation, connection: Connection, bucket: str, key: str, pinned: Pin
+) -> Layout | None:
+    """In what parts the server says the object was uploaded; None if it does not say.
+
+    HEAD with PartNumber tells the size of a part on Amazon S3 and others, GET on some more; the
+    rest ignore the number and answer with the whole object, whose body is then left unread.
+    GetObjectAttributes is not asked: servers without it answer with the object's own bytes, and
+    those can be made to look like an answer.
+    """
+    where: dict[str, Any] = {"Bucket": bucket, "Key": key, "VersionId": pinned.version_id}
+    endpoint, count = connection.endpoint, parts_of(pinned.etag) or 0
+    ignored = True
+
+    def size_of(method: str, number: int) -> int | None:
+        nonlocal ignored
+        try:
+            answer = connection.call(op, method, **where, PartNumber=number)
+        except ObjectClerkException:
+            ignored = False  # nothing was learnt
+            return None
+        if body := answer.get("Body"):
+            body.close()
+        told = bare(answer.get("ETag")) == pinned.etag and answer.get("PartsCount") == count
+        return int(answer["ContentLength"]) if told else None
+
+    if endpoint.part_number is Support.IGNORED:
+        return None
+    for method in ("head_object", "get_object"):
+        first = size_of(method, 1)
+        if first is None:
+            continue
+        endpoint.part_number = Support.HONOURED
+        if fits(Layout(first), pinned.size, count):
+            return Layout(first)
+        sizes = tuple(size_of(method, number) or 0 for number in range(1, count + 1))
+        return Layout(None, sizes) if fits(Layout(None, sizes), pinned.size, count) else None
+    if ignored:
+        endpoint.part_number = Support.IGNORED
+    return None
 
 
 class ObjectStream:
@@ -102,6 +162,7 @@ class ObjectStream:
         self._position = begin
         self._end = end
         self._body: Any = None
+        self._pace = _Pace(block_bytes)
 
     def open(self) -> Pin:
         """Begin to read, and tell which generation is read."""
@@ -193,12 +254,42 @@ class ObjectStream:
 
     def _read_block(self, end: int) -> bytes:
         if self._body is None:
+            self._pace = _Pace(self._block_bytes)
             self._open_range(end)
-        block: bytes = self._body.read(min(self._block_bytes, end - self._position))
+        begun = time.monotonic()
+        block: bytes = self._body.read(min(self._pace.step, end - self._position))
         if not block:
             raise _cut()
+        self._pace.took(len(block), time.monotonic() - begun)
         self._position += len(block)
         return block
+
+
+class _Pace:
+    """How much of a body to ask for at once, and whether it comes at all.
+
+    Only the time spent on reading counts: the consumer may take as long as it likes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.step = min(FIRST_STEP_BYTES, most)
+        self._spent_s = 0.0
+        self._bytes = 0
+
+    def took(self, count: int, elapsed_s: float) -> None:
+        """Take note of a block that came; raise if too little comes."""
+        slow = elapsed_s > SLOW_STEP_S
+        self.step = max(LEAST_STEP_BYTES, self.step // 4) if slow else self.step * 4
+        self.step = min(self._most, self.step)
+        self._spent_s += elapsed_s
+        self._bytes += count
+        if self._spent_s > 60:
+            if self._bytes < LEAST_BYTES_PER_MINUTE:
+                raise ObjectClerkConnectionException(
+                    f"the server sent only {self._bytes} bytes in a minute", failure=Failure.BODY
+                )
+            self._spent_s, self._bytes = 0.0, 0
 
 
 @retried

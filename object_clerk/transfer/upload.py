@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
+from object_clerk.checksum.algorithm import CRC32, MD5
 from object_clerk.checksum.digest import Digests
-from object_clerk.checksum.etag import EtagHasher, Layout, bare, composite
+from object_clerk.checksum.etag import bare, composite, composite_of, digest_of
 from object_clerk.checksum.evidence import judge_assembled, judge_stored, part_stored
+from object_clerk.checksum.hasher import Hasher, Hashing, Layout
 from object_clerk.checksum.layout import (
     MOST_PARTS,
     PartRange,
@@ -17,6 +20,7 @@ from object_clerk.checksum.layout import (
     split,
     upload_part_size,
 )
+from object_clerk.checksum.record import Record, new_tx, without_record
 from object_clerk.connection import Connection, request
 from object_clerk.endpoint import Endpoint, Support
 from object_clerk.exceptions import (
@@ -27,8 +31,9 @@ from object_clerk.exceptions import (
     ObjectNotFoundException,
     ObjectSaveException,
     ObjectVerificationException,
+    PreconditionFailed,
 )
-from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verification
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
 from object_clerk.transfer.multipart import CLEANING_UP, MultipartUpload
@@ -43,12 +48,17 @@ from object_clerk.transfer.source import (
 from object_clerk.transfer.stream import ObjectStream, Pin, pin, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from object_clerk.config import TransferSettings
+    from object_clerk.transfer.conditions import Conditions
 
 #: All parts that are held in memory at once fit in here.
 MEMORY_BYTES = 64 << 20
+
+#: PutObject takes no more, and objects no more metadata (Amazon S3 user guide).
+LARGEST_PUT = 5 << 30
+LARGEST_METADATA = 2048
 
 #: Parts of a stream set aside at once: one being sent while the next is read.
 SPOOLED_PARTS = 2
@@ -85,8 +95,9 @@ class Upload:
         key: str,
         *,
         settings: TransferSettings,
-        verify: bool,
+        verify: Verification,
         parameters: Mapping[str, Any],
+        conditions: Conditions,
     ) -> None:
         self.op = op
         self.connection = connection
@@ -96,10 +107,15 @@ class Upload:
         self.bucket = bucket
         self.key = key
         self.where = {"Bucket": bucket, "Key": key}
-        self.parameters = parameters
-        self.conditions = {k: v for k, v in parameters.items() if k in ("IfMatch", "IfNoneMatch")}
+        self.conditions = conditions
+        raw = {k: v for k, v in parameters.items() if k in ("IfMatch", "IfNoneMatch")}
+        self.parameters = {k: v for k, v in parameters.items() if k not in raw}
+        self.raw_conditions = raw
         self.customer_key = {k: v for k, v in parameters.items() if k.startswith("SSECustomer")}
         self.part_size = upload_part_size(settings.part_size_bytes)
+        self.tx = new_tx()
+        self._attempted = False
+        self._stored: Pin | None = None
         self._bandwidth = Bandwidth(settings.bandwidth_bytes_per_s)
 
     def run(self, *, allow_empty: bool) -> Receipt:
@@ -109,17 +125,38 @@ class Upload:
             return self._run_pipe(source, allow_empty)
         self._check_size(source.size, allow_empty)
         self.op.allow_for(source.size)
-        if source.size < self.settings.threshold_bytes:
+        if self._fits_one_request(source.size):
             return self._run_single(source, source.size)
         return _upload_parts(self.op, self, source)
+
+    def _fits_one_request(self, size: int) -> bool:
+        """Whether to send everything at once, having made sure that the conditions will count."""
+        conditions = self.conditions
+        conditions.look(self.op, self.connection, self.bucket, self.key)
+        single = size < self.settings.threshold_bytes
+        if not conditions:
+            return single
+        asked = functools.partial(conditions.honoured_by, self.op, self.connection, self.bucket)
+        if not single and asked("complete"):
+            return False
+        # Some stores honour conditions of a single request only.
+        if asked("put") and (
+            single or (size <= LARGEST_PUT and isinstance(self.source, SizedSource))
+        ):
+            return True
+        raise conditions.unsupported()
 
     def parts_once(self, source: SizedSource) -> Receipt:
         """Upload a source of known length in parts, from the first."""
         parts = ((source, part) for part in split(source.size, self.part_size))
-        return self._run_parts(parts, self._workers())
+        return self._run_parts(parts, self._workers(), source.size)
 
     def _run_single(self, readable: Readable, size: int) -> Receipt:
-        receipt = _put(self.op, self, readable, size)
+        try:
+            receipt = _put(self.op, self, readable, size)
+        except ObjectVerificationException as error:
+            self._remove_stored(error)
+            raise
         self.source.check_unchanged()
         return receipt
 
@@ -129,10 +166,10 @@ class Upload:
         with contextlib.closing(first):
             self._check_size(first.size, allow_empty)
             self.op.allow_for(first.size)
-            if first.size < self.settings.threshold_bytes:
+            if self._fits_one_request(first.size):
                 return self._run_single(first, first.size)
             workers = min(self.settings.workers, SPOOLED_PARTS)
-            return self._run_parts(self._spooled_parts(pipe, first), workers)
+            return self._run_parts(self._spooled_parts(pipe, first), workers, None)
 
     def _spooled_parts(self, pipe: Pipe, first: Spool) -> Iterator[tuple[Readable, PartRange]]:
         """The parts of a stream, each read only when there is a thread to send it."""
@@ -155,31 +192,49 @@ class Upload:
             self.op.allow_for(spool.size)
             yield spool, PartRange(number, 0, spool.size)
 
-    def _run_parts(self, parts: Iterator[tuple[Readable, PartRange]], workers: int) -> Receipt:
+    def _run_parts(
+        self, parts: Iterator[tuple[Readable, PartRange]], workers: int, size: int | None
+    ) -> Receipt:
         """Send all parts, publish the object, and prove it; on any failure leave nothing."""
         crc32 = self.verify and self.learnt().crc32 is Support.HONOURED
         algorithm = {"ChecksumAlgorithm": "CRC32"} if crc32 else {}
+        record = Record(self.tx, size, self.part_size)
         with MultipartUpload(
             self.op,
             self.connection,
             self.where,
-            {k: v for k, v in self.parameters.items() if k not in self.conditions} | algorithm,
+            self.parameters | self._recorded(record) | algorithm,
         ) as multipart:
-            sender = _PartSender(self, multipart, crc32)
+            sender = _PartSender(self, multipart, bool(crc32))
             tasks = (functools.partial(sender.send, readable, part) for readable, part in parts)
             done = multipart.fill(workers, tasks)
             self.source.check_unchanged()
-            return _complete(self.op, sender, done)
+            try:
+                if self.verify:
+                    multipart.check_parts(sender.expected())
+                return _complete(self.op, sender, done)
+            except ObjectNotFoundException as error:
+                raise sender.given_up(error) from error
+
+    def _recorded(self, record: Record) -> dict[str, Any]:
+        """The metadata with the record, if it is wanted and there is room for it."""
+        own = without_record(self.parameters.get("Metadata") or {})
+        both = own | record.metadata()
+        size = sum(len(name) + len(value) for name, value in both.items())
+        if not self.connection.config.metadata_record or size > LARGEST_METADATA:
+            both = own
+        return {"Metadata": both} if both else {}
 
     def learnt(self) -> Endpoint:
         """What the server does with digests; asked once, with an upload that is aborted."""
-        ending = self.op.child("abort_multipart_upload", CLEANING_UP)
-        self.connection.endpoint.learn(
-            functools.partial(self.connection.call, self.op),
-            functools.partial(request, ending, self.connection),
-            self.bucket,
-            self.key,
-        )
+
+        def insist(method: str, **parameters: Any) -> dict[str, Any]:
+            # Its time begins when it is needed: the question itself may have taken long.
+            ending = self.op.child(method, CLEANING_UP)
+            return request(ending, self.connection, method, **parameters)
+
+        ask = functools.partial(self.connection.call, self.op)
+        self.connection.endpoint.learn(ask, insist, self.bucket, self.key)
         return self.connection.endpoint
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
@@ -227,7 +282,22 @@ class Upload:
         body = self.prepare(readable, PartRange(1, 0, size))
         self.source.check_unchanged()
         crc32 = self.connection.endpoint.crc32 is Support.HONOURED
-        answer = self.call("put_object", body, crc32, **self.where, **self.parameters)
+        again, self._attempted = self._attempted, True
+        try:
+            answer = self.call(
+                "put_object",
+                body,
+                crc32,
+                **self.where,
+                **self.parameters | self._single_record(body, size),
+                **self.raw_conditions | self.conditions.parameters(self.connection),
+            )
+        except PreconditionFailed as error:
+            head = self._own_doing() if again else None
+            if head is None:
+                raise self.conditions.failed(error) from error
+            self.op.notes.append("the answer to an earlier PutObject was lost")
+            answer = dict(head.answer)
         facts: dict[str, Any] = {
             "size": size,
             "etag": bare(answer.get("ETag")),
@@ -238,39 +308,102 @@ class Upload:
         expected = body.digests.md5.hex()
         finding = judge_stored(expected, facts["etag"], size, None)
         if finding is None:  # the answer did not settle it, so ask for the object itself
+            self._stored = Pin(facts["etag"], size, facts["version_id"], answer)
             head = self.head(facts["version_id"])
             facts["etag"] = head.etag
-            finding = self.judge(expected, head, size) or self.read_back(
-                expected, Layout(None), head
+            checksums = {CRC32.member: {body.digests.checksum_crc32}} if crc32 else {}
+            finding = self.judge(expected, head, size, checksums) or self.read_back(
+                Hashing(), body.digests.md5, head
             )
+            self.connection.endpoint.etag_is_md5 &= head.etag == expected
         return self.op.receipt(finding, digests={"md5": expected}, **facts)
 
-    def judge(self, expected: str, head: Pin, size: int) -> Finding | None:
+    def _single_record(self, body: _Body, size: int) -> dict[str, Any]:
+        """The record of an object sent at once, where it buys something.
+
+        It tells our own upload from another's when a condition fails after a lost answer, and it
+        holds the digest where the ETag does not.
+        """
+        conditional = bool(self.raw_conditions or self.conditions)
+        kms = str(self.parameters.get("ServerSideEncryption", "")).startswith("aws:kms")
+        opaque = kms or bool(self.customer_key) or not self.connection.endpoint.etag_is_md5
+        if not conditional and not opaque:
+            return {}
+        digests = {MD5: body.digests.md5} if body.digests and opaque else {}
+        return self._recorded(Record(self.tx, size, None, digests))
+
+    def _own_doing(self) -> Pin | None:
+        """The object under the key, if it is the one that this very upload has made."""
+        try:
+            head = self.head(None)
+        except ObjectNotFoundException:
+            return None
+        return head if Record.of(head.answer).tx == self.tx else None
+
+    def _remove_stored(self, error: ObjectVerificationException) -> None:
+        """Take an object back that was stored wrong, unless somebody else has replaced it.
+
+        What it has overwritten comes back only where there are versions.
+        """
+        stored = self._stored
+        if stored is None:
+            return
+        op = self.op.child("delete_object", CLEANING_UP)
+        try:
+            if stored.version_id is None:
+                now = pin(op, self.connection, self.bucket, self.key, self.customer_key)
+                if now.etag != stored.etag:
+                    return
+            request(
+                op,
+                self.connection,
+                "delete_object",
+                **self.where,
+                VersionId=stored.version_id,
+                # Counts where it is honoured, and does no harm where it is not.
+                IfMatch=None if stored.version_id else stored.answer.get("ETag"),
+            )
+        except ObjectClerkException as failed:
+            error.add_note(f"the wrong object was left behind: {failed}")
+        else:
+            error.message += "; the wrong object was removed"
+
+    def judge(
+        self, expected: str, head: Pin, size: int, checksums: Mapping[str, Collection[str]]
+    ) -> Finding | None:
         """Judge the stored object; None if only reading it back can tell.
 
         Where its ETag is no MD5, that every body had a Content-MD5 counts only if the server was
         seen to reject a wrong one.
         """
-        finding = judge_stored(expected, head.etag, size, head)
+        finding = judge_stored(expected, head.etag, size, head, checksums)
         weak = finding is not None and finding.verdict is Verdict.TRANSPORT
         if weak and self.learnt().content_md5 is not Support.HONOURED:
-            return None
+            finding = None
+        if finding is None and self.verify is Verification.AVAILABLE:
+            return Finding(Verdict.IDENTITY, "the size is right; nothing else could be compared")
         return finding
 
     def head(self, version_id: str | None) -> Pin:
         """What the server says of the object that was made."""
+        # Asking for checksums takes the permission to decrypt, so only where they are of use.
+        useful = self.verify and self.connection.endpoint.crc32 is Support.HONOURED
         return pin(
             self.op,
             self.connection,
             self.bucket,
             self.key,
-            {**self.customer_key, "VersionId": version_id},
+            {
+                **self.customer_key,
+                "VersionId": version_id,
+                **({} if useful else {"ChecksumMode": None}),
+            },
         )
 
-    def read_back(self, expected: str, layout: Layout, head: Pin) -> Finding:
+    def read_back(self, way: Hashing, expected: bytes, head: Pin) -> Finding:
         """Read the stored object: the last word where its ETag is an MD5 of something else."""
         self.op.allow_for(head.size)
-        hasher = EtagHasher([layout])
+        hasher = Hasher([way])
         for block in ObjectStream(
             self.op,
             self.connection,
@@ -281,11 +414,11 @@ class Upload:
             is_progress=False,
         ):
             hasher.update(block)
-        (found,) = hasher.etags().values()
+        found = hasher.digests()[way]
         if found != expected:
             raise ObjectVerificationException(
-                f"the stored object is not what was sent: {expected} was sent, {found} came "
-                f"back, its ETag is {head.etag}",
+                f"the stored object is not what was sent: {expected.hex()} was sent, "
+                f"{found.hex()} came back ({way}), its ETag is {head.etag}",
                 failure=Failure.INTEGRITY,
             )
         return Finding(Verdict.CONTENT, "read back, since its ETag is not its MD5")
@@ -298,26 +431,35 @@ class _PartSender:
         self._upload = upload
         self._multipart = multipart
         self._crc32 = crc32
-        self._sent: dict[int, _Body] = {}
+        self._sent: dict[int, tuple[_Body, str]] = {}
         self._refused: ObjectVerificationException | None = None
+        self._unsure: set[int] = set()
 
     def send(self, readable: Readable, part: PartRange) -> dict[str, Any]:
         """Send one part, again and again if need be, and let go of what it was spooled in."""
         try:
             return _send_part(self._upload.op, self, readable, part)
         except ObjectNotFoundException as error:
-            if error.code == "NoSuchUpload":
-                raise self._given_up() from error
+            raise self.given_up(error) from error
+        except ObjectClerkException as error:
+            if error.status == 501 and part.number in self._unsure:
+                error.failure = Failure.TRANSIENT  # it has the part, and takes none twice
             raise
         finally:
             if isinstance(readable, Spool) and part.length == readable.size:
                 readable.close()
 
-    def _given_up(self) -> ObjectClerkException:
-        """The server has dropped the upload; some do when a part fails their check.
+    def expected(self) -> dict[int, tuple[str, int]]:
+        """Part number -> bare ETag and size of every part that was sent."""
+        return {n: (etag, body.length) for n, (body, etag) in self._sent.items()}
+
+    def given_up(self, error: ObjectNotFoundException) -> ObjectClerkException:
+        """What it means that the server has dropped the upload; some do after a bad part.
 
         It begins anew if the source can be read again. That counts as what it was caused by.
         """
+        if error.code != "NoSuchUpload":
+            return error
         if self._refused is not None:
             return ObjectVerificationException(
                 f"the server gave the upload up: {self._refused.message}",
@@ -340,8 +482,10 @@ class _PartSender:
                 **self._multipart.where,
                 PartNumber=part.number,
             )
-        except ObjectVerificationException as error:
-            self._refused = error
+        except ObjectClerkException as error:
+            self._unsure.add(part.number)
+            if isinstance(error, ObjectVerificationException):
+                self._refused = error
             raise
         etag = bare(answer.get("ETag"))
         if etag is None:
@@ -358,16 +502,29 @@ class _PartSender:
                 )
             if self._crc32:
                 done["ChecksumCRC32"] = body.digests.checksum_crc32
-        self._sent[part.number] = dataclasses.replace(body, content=b"")
+        self._sent[part.number] = dataclasses.replace(body, content=b""), etag
         return done
 
     def complete_once(self, done: list[dict[str, Any]]) -> Receipt:
-        """Publish the object and judge it."""
+        """Publish the object, make sure that it is ours, and judge it."""
         upload = self._upload
-        bodies = [self._sent[part["PartNumber"]] for part in done]
+        bodies = [self._sent[part["PartNumber"]][0] for part in done]
         size = sum(body.length for body in bodies)
-        answer = self._multipart.publish(done, **upload.customer_key, **upload.conditions)
-        head = upload.head(version_of(answer))
+        digests = [body.digests for body in bodies if body.digests]
+        etags = [self._sent[part["PartNumber"]][1] for part in done]
+        expected = composite([each.md5 for each in digests]) if digests else composite_of(etags)
+        try:
+            answer, head = self._multipart.publish(
+                done,
+                tx=upload.tx,
+                expected=expected,
+                look=upload.head,
+                **upload.customer_key,
+                **upload.raw_conditions | upload.conditions.parameters(upload.connection),
+                MpuObjectSize=size,
+            )
+        except PreconditionFailed as error:
+            raise upload.conditions.failed(error) from error
         facts: dict[str, Any] = {
             "size": size,
             "etag": head.etag,
@@ -375,13 +532,24 @@ class _PartSender:
         }
         if not upload.verify:
             return upload.op.receipt(SWITCHED_OFF, **facts)
-        expected = composite([body.digests.md5 for body in bodies if body.digests])
+        layout = Layout(bodies[0].length)
         finding = (
-            upload.judge(expected, head, size)
+            upload.judge(expected, head, size, self._checksums(bodies, digests))
             or judge_assembled(expected, bare(answer.get("ETag")), head.etag)
-            or upload.read_back(expected, Layout(bodies[0].length), head)
+            or upload.read_back(Hashing(layout=layout), digest_of(expected), head)
         )
         return upload.op.receipt(finding, digests={"md5-parts": expected}, **facts)
+
+    def _checksums(self, bodies: list[_Body], digests: list[Digests]) -> dict[str, Collection[str]]:
+        """The checksums that the object may have: of the whole, or of the parts' checksums."""
+        if not self._crc32:
+            return {}
+        lengths = [body.length for body in bodies]
+        pieces = [each.crc32 for each in digests]
+        whole = CRC32.combine(zip(pieces, lengths, strict=True))
+        parts = Digests.of(pieces).checksum_crc32
+        values = (base64.b64encode(whole).decode(), parts, f"{parts}-{len(pieces)}")
+        return {CRC32.member: values}
 
 
 @retried

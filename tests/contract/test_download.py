@@ -447,7 +447,7 @@ def test_parts_of_an_unknown_size(
     """Check 6: what cannot be proved is refused as such; verify_checksum=False reads it."""
     data = blob(2 * ODD_PART + 5)
     put_in_parts(s3, bucket, "key", data, ODD_PART)
-    if traits.multipart_etag_kept:
+    if traits.multipart_etag_kept and not traits.get_part_number:
         with pytest.raises(ObjectUnverifiable, match="verify_checksum=False"):
             WAYS[way](clerk, bucket, tmp_path / "file")
     else:

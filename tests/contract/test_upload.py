@@ -292,7 +292,9 @@ def test_content_type_metadata_and_storage_class_arrive(
     found = head["Metadata"]
     if not traits.metadata_case_kept:
         found = {name.lower(): found[name] for name in found if name.lower() in metadata}
+    record = {name: found.pop(name) for name in list(found) if name.startswith("clerk-")}
     assert found == metadata
+    assert bool(record) == (size >= THRESHOLD and traits.metadata_case_kept)
     sent = wire.where(lambda each: each.headers.get("x-amz-storage-class") == "STANDARD")
     assert len(sent) == 1
     assert sent[0].method == ("PUT" if size < THRESHOLD else "POST")

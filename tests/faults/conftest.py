@@ -129,7 +129,8 @@ class Stage:
         if clerk.endpoint.crc32 is not Support.UNKNOWN:
             return
         clerk.upload_object(content(PART), self.bucket, "learning")
-        self.s3.delete_object(Bucket=self.bucket, Key="learning")
+        clerk.move_object(self.bucket, "learning", self.bucket, "learnt")
+        self.s3.delete_object(Bucket=self.bucket, Key="learnt")
         self.proxy.clear_log()
         self.events.clear()
         self.receipts.clear()

@@ -132,7 +132,8 @@ class TestChangedBytes:
     def test_changed_object_of_parts_is_never_returned(self, stage: Stage) -> None:
         """Check 6: also where the ETag is made of parts."""
         stage.put_parts("key", content(PART), content(100))
-        stage.proxy.add(flip_response_bit(1000, method="GET", times=None))
+        whole = {"method": "GET", "when": lambda request: not request.query}
+        stage.proxy.add(flip_response_bit(1000, times=None, **whole))
 
         with pytest.raises(ObjectVerificationException):
             stage.clerk.get_object(stage.bucket, "key")
@@ -238,6 +239,7 @@ class TestBrokenConnections:
         begins = sorted(
             int((got.request_header("Range") or "").removeprefix("bytes=").split("-")[0])
             for got in stage.sent("GET", "key")
+            if not got.query  # asking for the sizes of the parts
         )
         assert begins[:2] == [0, PART]
         assert PART < begins[2] <= PART + CUT_AT

@@ -462,8 +462,8 @@ def _nobody() -> str:
 
 
 def _learn(stage: Stage, clerk: ObjectClerk, verb: Verb) -> None:
-    """Keep the clerk's question about checksums out of the log, where it would ask one."""
-    if verb is VERBS["upload in parts"]:
+    """Keep the clerk's questions to the server out of the log."""
+    if verb in (VERBS["upload in parts"], VERBS["move"]):
         stage.learn(clerk)
 
 
