@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from object_clerk import events
 from object_clerk.config import ClerkConfig
 from object_clerk.connection import Connection, request
-from object_clerk.endpoint import PROBE_PREFIX
 from object_clerk.exceptions import (
     BucketNotFoundException,
     ObjectClerkException,
@@ -629,7 +628,7 @@ class ObjectClerk:
 
     # -- looking after the store -----------------------------------------------------------
 
-    def examine_endpoint(self, bucket: str, prefix: str = PROBE_PREFIX) -> dict[str, str]:
+    def examine_endpoint(self, bucket: str, prefix: str | None = None) -> dict[str, str]:
         """Find out what the server really does with conditions, checksums, parts and copies.
 
         About fifty small requests. Objects of a few bytes are made under a random name and
@@ -638,7 +637,7 @@ class ObjectClerk:
 
         Args:
             bucket: a bucket in which objects may be written, read and deleted.
-            prefix: what the keys of these objects begin with.
+            prefix: what the keys of these objects begin with, by default ``probe_prefix``.
 
         Returns:
             the finding for each feature, as text.
@@ -647,6 +646,7 @@ class ObjectClerk:
             BucketNotFoundException: there is no such bucket.
             ObjectClerkServerAuthException: nothing may be written there.
         """
+        prefix = self.config.probe_prefix if prefix is None else prefix
         with self._operation("examine_endpoint", bucket, prefix) as op:
 
             def insist(method: str, **parameters: Any) -> dict[str, Any]:

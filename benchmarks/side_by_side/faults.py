@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 _PART = re.compile(r"(?:^|&)partNumber=(\d+)(?:&|$)")
+_ENTRIES = re.compile(rb"<Contents>.*</Contents>", re.DOTALL)
+_TOKEN = re.compile(rb"(<NextContinuationToken>)[^<]*(</NextContinuationToken>)")
 _NO_OBJECT = re.compile(r"(?:^|&)(?:uploads|uploadId|tagging|acl|attributes|retention)(?:=|&|$)")
 
 
@@ -56,14 +58,6 @@ def first_byte(request: Request) -> int:
     return int(found[1]) if found else 0
 
 
-def covers(request: Request, offset: int) -> bool:
-    """Whether the asked for bytes hold the one at this offset."""
-    found = _RANGE.fullmatch(request.header("Range") or "")
-    if not found:
-        return True
-    return int(found[1]) <= offset <= (int(found[2]) if found[2] else offset)
-
-
 def last_byte(request: Request, size: int) -> int:
     """The offset of the last byte asked for, of an object of this size."""
     found = _RANGE.fullmatch(request.header("Range") or "")
@@ -90,11 +84,17 @@ def part_number(request: Request) -> int:
 # -- reads -----------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
 class FlipAt(Action):
-    """Flip a bit of one byte of the object, in whatever range it is asked for."""
+    """Flip a bit of one byte of the object, in whatever range it is asked for.
 
-    offset: int
+    A fault with this is used on every read: some tools begin one that they do not go on with, and
+    only this knows whether the byte came by.
+    """
+
+    def __init__(self, offset: int, *, times: int | None = 1) -> None:
+        self._offset = offset
+        self._left = times
+        self._lock = threading.Lock()
 
     def edit_response_body(
         self, turn: Turn, head: ResponseHead, blocks: Iterator[bytes]
@@ -104,13 +104,20 @@ class FlipAt(Action):
         served = _CONTENT_RANGE.match(headers.get("content-range", ""))
         position = int(served[1]) if served else 0
         for block in blocks:
-            index = self.offset - position
+            index = self._offset - position
             position += len(block)
-            if 0 <= index < len(block) and head.status in (200, 206):
+            if 0 <= index < len(block) and head.status in (200, 206) and self._again():
                 turn.effective = True
                 yield block[:index] + bytes([block[index] ^ 1]) + block[index + 1 :]
             else:
                 yield block
+
+    def _again(self) -> bool:
+        with self._lock:
+            if self._left is None:
+                return True
+            self._left -= 1
+            return self._left >= 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +149,7 @@ class ReplaceMeanwhile(Action):
     """
 
     def __init__(self, size: int, replace: Callable[[], object]) -> None:
-        self._last = size - 1
+        self._size = size
         self._replace = replace
         self._begun = threading.Event()
         self._lock = threading.Lock()
@@ -156,12 +163,24 @@ class ReplaceMeanwhile(Action):
         return None
 
     def edit_response_head(self, turn: Turn, head: ResponseHead) -> ResponseHead:
-        """The first answer is there: with a stream of everything, now is the time."""
+        """The first answer is there: other ranges may go on."""
         if first_byte(turn.request) == 0:
             self._begun.set()
-            if covers(turn.request, self._last):
-                self._once(turn)
         return head
+
+    def edit_response_body(
+        self, turn: Turn, head: ResponseHead, blocks: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        """In a stream of everything the time has come near the end.
+
+        A tool that only looked at the head is gone by then.
+        """
+        sent = 0
+        for block in blocks:
+            yield block
+            sent += len(block)
+            if sent > self._size * 5 // 6:
+                self._once(turn)
 
     def _once(self, turn: Turn) -> None:
         with self._lock:
@@ -259,22 +278,21 @@ class RefuseSome(Action):
 # -- listings --------------------------------------------------------------------------------
 
 
-class OtherPage(Action):
-    """Answer the second page of a listing with something made of the first."""
+class FirstPageTwice(Action):
+    """Answer the request for the second page of a listing with the first once more."""
 
-    def __init__(self, make: Callable[[bytes], bytes]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._first: bytes | None = None
         self._lock = threading.Lock()
         self._done = False
 
     def before(self, turn: Turn) -> Reply | Drop | None:
-        """The made-up page, once, as soon as there was a first."""
+        """The first page, once, as soon as there was one."""
         with self._lock:
             if self._first is None or self._done:
                 return None
             self._done = True
-        return Reply(200, self._make(self._first), (("Content-Type", "application/xml"),))
+        return Reply(200, self._first, (("Content-Type", "application/xml"),))
 
     def edit_response_body(
         self, turn: Turn, head: ResponseHead, blocks: Iterator[bytes]
@@ -283,12 +301,31 @@ class OtherPage(Action):
         body = b"".join(blocks)
         if self._first is None and b"<IsTruncated>true" in body:
             self._first = body
-        yield body
+        yield self._shown(turn, body)
+
+    def _shown(self, turn: Turn, body: bytes) -> bytes:
+        del turn
+        return body
 
 
-def without_entries(page: bytes) -> bytes:
-    """A page of a listing that has no entries, but says that there are more."""
-    return re.sub(rb"<Contents>.*</Contents>", b"", page, flags=re.DOTALL)
+class EmptyPageFirst(FirstPageTwice):
+    """Answer with a page that has no entries but says that there are more; then go on."""
+
+    def edit_response_head(self, turn: Turn, head: ResponseHead) -> ResponseHead:
+        """Leave the length open, since it changes."""
+        if self._first is not None:
+            return head
+        kept = [(name, value) for name, value in head.headers if name.lower() != "content-length"]
+        return dataclasses.replace(head, headers=tuple(kept), chunked=True)
+
+    def _shown(self, turn: Turn, body: bytes) -> bytes:
+        if self._first is not body:
+            return body
+        turn.effective = True
+        empty = _ENTRIES.sub(b"", body)
+        marker = b"" if b"<NextContinuationToken>" in body else b"<NextMarker>0</NextMarker>"
+        empty = _TOKEN.sub(rb"\g<1>made-up\g<2>", empty)
+        return empty.replace(b"<IsTruncated>", marker + b"<IsTruncated>")
 
 
 def xml(status: int, code: str) -> Reply:

@@ -45,8 +45,9 @@ class Case:
     Attributes:
         experiment: its number in our list of experiments.
         verbs: what the tool is asked to do: the first of these that it has.
-        play: prepares a scene and returns the function that judges what was made of it.
-        faultless: nothing has to be injected for this.
+        play: prepares a scene and returns the function that judges what was made of it. In a
+            scene that is not armed nothing goes wrong.
+        faultless: what goes wrong is no doing of the proxy, so its log cannot tell.
     """
 
     experiment: str
@@ -105,6 +106,7 @@ class Scene:
         job: further fields of the job.
         kill_at: if set, the tool is killed as soon as this is.
         reason: why the experiment cannot be made here, empty if it can.
+        armed: False where everything is to go well, to see whether the tool works at all.
     """
 
     def __init__(
@@ -232,5 +234,5 @@ class Scene:
         except (OSError, subprocess.CalledProcessError) as error:
             self.reason = f"no small file system can be mounted: {error}"
             return
-        self._stack.callback(subprocess.run, ["umount", "-l", place], check=True)
+        self._stack.callback(lambda: subprocess.run(["umount", "-l", place], check=True))
         self.path = place / "file"

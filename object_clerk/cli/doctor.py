@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--prefix",
     metavar="P",
-    help="What the keys of the scratch objects begin with, by default .object-clerk-probe/",
+    help="What the keys of the scratch objects begin with; by default the setting PROBE_PREFIX.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per finding.")
 @click.pass_context
@@ -33,10 +33,9 @@ def command(ctx: click.Context, bucket: str, prefix: str | None, as_json: bool) 
     Exits with 0 whatever is found, with 1 if a scratch object could not be removed.
     """
     from object_clerk import ObjectClerk
-    from object_clerk.endpoint import PROBE_PREFIX
 
     with ObjectClerk.from_env() as clerk:
-        clerk.examine_endpoint(bucket, PROBE_PREFIX if prefix is None else prefix)
+        clerk.examine_endpoint(bucket, prefix)
         if as_json:
             _print_json(clerk.endpoint, clerk.endpoint_url)
         else:

@@ -15,12 +15,9 @@ from object_clerk.locks import ForkSafeLock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PROBE_PREFIX", "Endpoint", "Finding", "Support"]
+__all__ = ["Endpoint", "Finding", "Support"]
 
 log = logging.getLogger(__name__)
-
-#: Where :meth:`Endpoint.examine` makes its objects if nothing else is said.
-PROBE_PREFIX = ".object-clerk-probe/"
 
 
 class Endpoint:
@@ -38,8 +35,10 @@ class Endpoint:
         if_match_quoted: whether that has to be spelled with quotes, as in the ETag itself; Ceph 16
             holds only without them.
         complete_if_none_match: of ``If-None-Match: *`` of CompleteMultipartUpload.
+        complete_if_match: of its If-Match.
         copy_source_if_match: of the condition on the source of CopyObject.
         copy_if_none_match: of ``If-None-Match: *`` on its target.
+        copy_if_match: of If-Match on its target.
         get_if_match: of the If-Match of a GET.
         part_number: of the part number of a HEAD or GET.
         copy_etag: HONOURED if CopyObject computes the ETag of the copy, IGNORED if it carries the
@@ -61,8 +60,10 @@ class Endpoint:
         self.put_if_match = Support.UNKNOWN
         self.if_match_quoted = True
         self.complete_if_none_match = Support.UNKNOWN
+        self.complete_if_match = Support.UNKNOWN
         self.copy_source_if_match = Support.UNKNOWN
         self.copy_if_none_match = Support.UNKNOWN
+        self.copy_if_match = Support.UNKNOWN
         self.get_if_match = Support.UNKNOWN
         self.part_number = Support.UNKNOWN
         self.copy_etag = Support.UNKNOWN
@@ -73,8 +74,9 @@ class Endpoint:
         self.left_behind: tuple[str, ...] = ()
         self.etag_is_md5 = True
         self._details: dict[str, str] = {}
-        self._undeletable: set[str] = set()
+        self._unsettled: set[tuple[str, str]] = set()
         self._lock = ForkSafeLock()
+        self._examining = ForkSafeLock()
 
     def learn(
         self, call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
@@ -93,7 +95,7 @@ class Endpoint:
         """
         with self._lock:
             if Support.UNKNOWN in (self.crc32, self.content_md5):
-                self._found(ask_digests(call, insist, bucket, key))
+                self._found(bucket, ask_digests(call, insist, bucket, key))
                 log.debug("%s", self.report())
 
     def learn_delete(self, call: Callable[..., Any], bucket: str, key: str = "") -> None:
@@ -109,23 +111,48 @@ class Endpoint:
                 permission is needed.
         """
         with self._lock:
-            if self.delete_if_match is Support.UNKNOWN and bucket not in self._undeletable:
-                answer = ask_delete(call, bucket, key)
-                if answer.support is Support.UNKNOWN:
-                    self._undeletable.add(bucket)  # asking again would cost much and change nothing
-                self._found({"delete_if_match": answer})
+            if self._is_open("delete_if_match", bucket):
+                self._found(bucket, {"delete_if_match": ask_delete(call, bucket, key)})
                 log.debug("%s", self.report())
+
+    def learn_condition(
+        self,
+        feature: str,
+        call: Callable[..., Any],
+        insist: Callable[..., Any],
+        bucket: str,
+        prefix: str,
+    ) -> Support:
+        """What the server makes of a condition; :meth:`examine` asks if that is not known yet.
+
+        However many threads want to know, it is asked once.
+
+        Args:
+            feature: the name of the attribute, such as ``put_if_none_match``.
+            call: as for :meth:`examine`.
+            insist: as for :meth:`examine`.
+            bucket: as for :meth:`examine`.
+            prefix: as for :meth:`examine`.
+        """
+        with self._examining:
+            if self._is_open(feature, bucket):
+                self.examine(call, insist, bucket, prefix)
+        return self._of(feature)
+
+    def _is_open(self, feature: str, bucket: str) -> bool:
+        """Whether to ask; where no clear answer came, asking again would only cost time."""
+        return self._of(feature) is Support.UNKNOWN and (feature, bucket) not in self._unsettled
 
     def examine(
         self,
         call: Callable[..., Any],
         insist: Callable[..., Any],
         bucket: str,
-        prefix: str = PROBE_PREFIX,
+        prefix: str,
     ) -> None:
         """Ask everything else, with objects of a few bytes that are removed again.
 
-        About forty small requests, each time it is called. A condition counts as honoured only
+        About fifty small requests, each time it is called. A condition counts as honoured only
         if one that does not hold was refused and the object stayed as it was.
 
         Args:
@@ -145,12 +172,14 @@ class Endpoint:
             had = versioning.support in (Support.HONOURED, Support.REFUSED)
             self.left_behind = scratch.remove(has_versions=had)
         with self._lock:
-            self._found({**answers, "versioning": versioning})
+            self._found(bucket, {**answers, "versioning": versioning})
             self.if_match_quoted = self._details.get("put_if_match") != UNQUOTED
         log.debug("%s", self.report())
 
-    def _found(self, answers: dict[str, Answer]) -> None:
+    def _found(self, bucket: str, answers: dict[str, Answer]) -> None:
         for name, answer in answers.items():
+            if answer.support is Support.UNKNOWN and not answer.may_pass:
+                self._unsettled.add((name, bucket))
             # That nothing could be seen this time does not unmake what was seen before.
             if answer.support is not Support.UNKNOWN or self._of(name) is Support.UNKNOWN:
                 setattr(self, name, answer.support)

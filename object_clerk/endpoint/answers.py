@@ -6,6 +6,7 @@ import enum
 from typing import NamedTuple
 
 from object_clerk.exceptions import (
+    Failure,
     ObjectClerkException,
     ObjectVerificationException,
     PreconditionFailed,
@@ -25,10 +26,17 @@ class Support(enum.Enum):
 
 
 class Answer(NamedTuple):
-    """What was found, and in words what ``support`` alone does not say."""
+    """What was found.
+
+    Attributes:
+        support: the finding.
+        detail: in words, what ``support`` alone does not say.
+        may_pass: whether asking again may bring a clear answer where there was none.
+    """
 
     support: Support
     detail: str = ""
+    may_pass: bool = False
 
 
 def of_digest(error: ObjectClerkException) -> Answer:
@@ -55,7 +63,8 @@ def of_condition(error: ObjectClerkException) -> Answer:
 
 def unclear(error: Exception) -> Answer:
     """The answer of a server that was asked and did not say."""
-    return Answer(Support.UNKNOWN, f"no clear answer: {said(error)}")
+    may_pass = isinstance(error, ObjectClerkException) and error.failure is not Failure.FINAL
+    return Answer(Support.UNKNOWN, f"no clear answer: {said(error)}", may_pass)
 
 
 def said(error: Exception) -> str:

@@ -33,7 +33,7 @@ class Feature:
 
     def finding(self, answer: Answer) -> Finding:
         """What the answer of a server comes to."""
-        support, detail = answer
+        support, detail = answer.support, answer.detail
         text = self.says.get(support, support.value)
         if support is Support.UNKNOWN:
             return Finding(self.label, support, detail or text, "nothing is built on it")
@@ -110,6 +110,14 @@ FEATURES = (
         says=_CONDITION,
     ),
     Feature(
+        name="complete_if_match",
+        label="Complete If-Match",
+        honoured="an upload in parts can be told to replace one state of an object only",
+        missing="an upload in parts may replace a newer object unseen",
+        settings="let each key have one writer",
+        says=_CONDITION,
+    ),
+    Feature(
         name="copy_source_if_match",
         label="Copy source If-Match",
         honoured="the server copies the state of the source that was looked at, or nothing",
@@ -122,6 +130,14 @@ FEATURES = (
         label="Copy If-None-Match",
         honoured="a copy in one request can be told not to replace what is there",
         missing="a copy in one request may replace what another writer has just put there",
+        settings="let each key have one writer",
+        says=_CONDITION,
+    ),
+    Feature(
+        name="copy_if_match",
+        label="Copy If-Match",
+        honoured="a copy in one request can be told to replace one state of an object only",
+        missing="a copy in one request may replace a newer object unseen",
         settings="let each key have one writer",
         says=_CONDITION,
     ),

@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.digest import Digests
-from object_clerk.endpoint.answers import Answer, Support, of_condition, of_digest, unclear
+from object_clerk.endpoint.answers import (
+    Answer,
+    Support,
+    of_condition,
+    of_digest,
+    of_refusal,
+    unclear,
+)
 from object_clerk.exceptions import ObjectClerkException, ObjectNotFoundException
 from object_clerk.names import random_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
+
+_BODY = b"right"
 
 
 def ask_digests(
     call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
 ) -> dict[str, Answer]:
     """What a server makes of a wrong CRC32 and of a wrong Content-MD5."""
-    where: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    begin = functools.partial(_upload, call, insist, {"Bucket": bucket, "Key": key})
+    right, wrong = Digests.of([_BODY]), Digests.of([b"wrong"])
+    answers: dict[str, Answer] = {}
     try:
-        upload = call("create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
+        with begin(ChecksumAlgorithm="CRC32") as offer:
+            # CRC32 comes first, since rclone drops the upload when a Content-MD5 was wrong. An
+            # upload that was begun with CRC32 takes no part without one (Amazon S3, MinIO).
+            answers["crc32"] = offer(998, ChecksumCRC32=wrong.checksum_crc32)
+            answers["content_md5"] = offer(
+                999, ChecksumCRC32=right.checksum_crc32, ContentMD5=wrong.content_md5
+            )
     except ObjectClerkException as error:
-        return {"crc32": of_digest(error), "content_md5": unclear(error)}
-    where["UploadId"] = upload["UploadId"]
-    wrong = Digests.of([b"wrong"])
+        answers = {"crc32": of_refusal(error), "content_md5": unclear(error)}
+    if answers["crc32"].support is Support.REFUSED:
+        try:
+            with begin() as offer:
+                answers["content_md5"] = offer(999, ContentMD5=wrong.content_md5)
+        except ObjectClerkException as error:
+            answers["content_md5"] = unclear(error)
+    return answers
+
+
+@contextlib.contextmanager
+def _upload(
+    call: Callable[..., Any], insist: Callable[..., Any], where: dict[str, Any], **parameters: str
+) -> Iterator[Callable[..., Answer]]:
+    """A function that offers parts to an upload, which is aborted in the end."""
+    upload_id = call("create_multipart_upload", **where, **parameters)["UploadId"]
+    where = {**where, "UploadId": upload_id}
+
+    def offer(number: int, **digests: str) -> Answer:
+        # Swift has no part beyond 1000.
+        try:
+            call("upload_part", **where, PartNumber=number, Body=_BODY, **digests)
+        except ObjectClerkException as error:
+            return of_digest(error)
+        return Answer(Support.IGNORED)
+
     try:
-        # Swift has no part beyond 1000. CRC32 comes first, since rclone drops the upload when a
-        # Content-MD5 was wrong.
-        return {
-            "crc32": _offer(call, where, 998, ChecksumCRC32=wrong.checksum_crc32),
-            "content_md5": _offer(call, where, 999, ContentMD5=wrong.content_md5),
-        }
+        yield offer
     finally:
         try:
             insist("abort_multipart_upload", **where)
@@ -41,14 +78,6 @@ def ask_digests(
             pass  # the server has given it up by itself
         except ObjectClerkException as error:
             log.warning("the probe's upload could not be aborted: %s", error)
-
-
-def _offer(call: Callable[..., Any], where: dict[str, Any], number: int, **digest: str) -> Answer:
-    try:
-        call("upload_part", **where, PartNumber=number, Body=b"right", **digest)
-    except ObjectClerkException as error:
-        return of_digest(error)
-    return Answer(Support.IGNORED)
 
 
 def ask_versioning(call: Callable[..., Any], bucket: str) -> Answer:

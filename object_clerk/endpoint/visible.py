@@ -21,6 +21,10 @@ _FIRST = b"first"
 _SECOND = b"second"
 #: An ETag that no object has.
 _WRONG = f'"{"0" * 32}"'
+#: Conditions on what a key holds that do not hold for the object that is there.
+_CONDITIONS = {"if_none_match": {"IfNoneMatch": "*"}, "if_match": {"IfMatch": _WRONG}}
+#: What comes of a condition that does hold.
+_CARRIED_OUT = Answer(Support.IGNORED)
 #: What is said of Ceph 16, for which the ETag that it gives out itself never matches.
 UNQUOTED = "only if the ETag is sent without its quotes"
 NEVER_HOLDS = "it refuses one that holds as well"
@@ -44,16 +48,14 @@ def ask_all(scratch: Scratch) -> Answers:
 
 
 def _put(scratch: Scratch, key: str, answers: Answers) -> None:
-    answers["put_if_none_match"] = scratch.condition(
-        "put_object", key, Body=_SECOND, IfNoneMatch="*"
-    )
-    answers["put_if_match"] = scratch.condition("put_object", key, Body=_SECOND, IfMatch=_WRONG)
+    for feature, condition in _CONDITIONS.items():
+        answers[f"put_{feature}"] = scratch.condition("put_object", key, Body=_SECOND, **condition)
     if answers["put_if_match"].support is not Support.HONOURED:
         return
     etag = scratch.etag(key)
     for spelling in (f'"{etag}"', etag):
         held = scratch.condition("put_object", key, Body=_FIRST, IfMatch=spelling)
-        if held.support is Support.IGNORED:  # it was carried out, as it had to be
+        if held == _CARRIED_OUT:
             if spelling == etag:
                 answers["put_if_match"] = Answer(Support.HONOURED, UNQUOTED)
             return
@@ -68,7 +70,9 @@ def _checksums(scratch: Scratch, key: str, answers: Answers) -> None:
     other = scratch.key("checksum")
     crc32 = Digests.of([_SECOND]).checksum_crc32
     try:
-        scratch.ask("put_object", Key=other, Body=_SECOND, ChecksumCRC32=crc32)
+        scratch.ask(
+            "put_object", Key=other, Body=_SECOND, ChecksumAlgorithm="CRC32", ChecksumCRC32=crc32
+        )
     except ObjectClerkException as error:
         answers["checksums"] = of_refusal(error)
         return
@@ -85,11 +89,11 @@ def _algorithms(head: Mapping[str, Any]) -> list[str]:
 
 def _complete(scratch: Scratch, key: str, answers: Answers) -> None:
     finish = scratch.begin("object", _FIRST)
-    answers["complete_if_none_match"] = scratch.condition(
-        "complete_multipart_upload", key, **_without_key(finish), IfNoneMatch="*"
-    )
-    if answers["complete_if_none_match"].support is Support.IGNORED:
-        finish = scratch.begin("object", _FIRST)
+    for feature, condition in _CONDITIONS.items():
+        name, rest = f"complete_{feature}", _without_key(finish)
+        answers[name] = scratch.condition("complete_multipart_upload", key, **rest, **condition)
+        if answers[name].support is Support.IGNORED:  # that was the end of this upload
+            finish = scratch.begin("object", _FIRST)
     answers["object_size"] = _value(
         scratch, finish, {"MpuObjectSize": len(_FIRST) + 1}, {"MpuObjectSize": len(_FIRST)}
     )
@@ -156,9 +160,10 @@ def _copy(scratch: Scratch, key: str, answers: Answers) -> None:
     before, after = scratch.etag(key), bare(scratch.look(copy).get("ETag"))
     answers["copy_etag"] = _of_copy(before, after)
     other = {"Bucket": scratch.bucket, "Key": scratch.put("other", _SECOND)}
-    answers["copy_if_none_match"] = scratch.condition(
-        "copy_object", copy, CopySource=other, IfNoneMatch="*"
-    )
+    for feature, condition in _CONDITIONS.items():
+        answers[f"copy_{feature}"] = scratch.condition(
+            "copy_object", copy, CopySource=other, **condition
+        )
 
 
 def _of_copy(source: str | None, copy: str | None) -> Answer:
@@ -176,7 +181,7 @@ def _delete(scratch: Scratch, _: str, answers: Answers) -> None:
     answer = scratch.condition("delete_object", key, IfMatch=_WRONG)
     if answer.support is Support.HONOURED:
         held = scratch.condition("delete_object", key, IfMatch=f'"{scratch.etag(key)}"')
-        if held.support is not Support.IGNORED:  # it had to be carried out
+        if held != _CARRIED_OUT:
             answer = Answer(Support.REFUSED, NEVER_HOLDS)
     answers["delete_if_match"] = answer
 
@@ -189,9 +194,9 @@ _QUESTIONS: tuple[tuple[Callable[[Scratch, str, Answers], None], tuple[str, ...]
     (_put, ("put_if_none_match", "put_if_match")),
     (_get, ("get_if_match",)),
     (_checksums, ("checksums",)),
-    (_complete, ("complete_if_none_match", "object_size")),
+    (_complete, ("complete_if_none_match", "complete_if_match", "object_size")),
     (_parts, ("part_number",)),
-    (_copy, ("copy_source_if_match", "copy_etag", "copy_if_none_match")),
+    (_copy, ("copy_source_if_match", "copy_etag", "copy_if_none_match", "copy_if_match")),
     (_delete, ("delete_if_match",)),
     (_full_object, ("full_object",)),
 )

@@ -13,12 +13,33 @@ test show that a client notices, instead of hoping that it would::
         ...  # point the client at proxy.endpoint_url
         assert [exchange.fault for exchange in proxy.fired] == ["flip_response_bit"]
 
-Only `EmbeddedServer` needs moto (``pip install 'object-clerk[testing]'``), and only
-when it is started: importing this package imports the standard library alone.
+Only `EmbeddedServer` needs moto, and only ``FaultProxy(tls=True)`` needs trustme
+(``pip install 'object-clerk[testing]'``), and only when they are started: importing this
+package imports the standard library alone.
 """
 
 from .exchange import Exchange
+from .factories import (
+    body_after,
+    callback,
+    cut_response,
+    drip,
+    drop_after,
+    drop_before,
+    drop_handshake,
+    flip_request_bit,
+    flip_response_bit,
+    ignore_range,
+    rewrite_response_header,
+    stall,
+    stall_handshake,
+    status_after,
+    status_before,
+    trim_response,
+    wrong_range,
+)
 from .faults import (
+    HANDSHAKE,
     Action,
     Disconnect,
     Drop,
@@ -28,27 +49,14 @@ from .faults import (
     Request,
     ResponseHead,
     Turn,
-    body_after,
-    callback,
-    cut_response,
-    drip,
-    drop_after,
-    drop_before,
     error_document,
-    flip_request_bit,
-    flip_response_bit,
-    ignore_range,
-    rewrite_response_header,
-    stall,
-    status_after,
-    status_before,
-    trim_response,
-    wrong_range,
 )
 from .proxy import FaultProxy
 from .server import EmbeddedServer, EmbeddedServerError, MissingServerError
+from .tls import MissingTrustmeError
 
 __all__ = [
+    "HANDSHAKE",
     "Action",
     "Disconnect",
     "Drop",
@@ -59,6 +67,7 @@ __all__ = [
     "FaultProxy",
     "Match",
     "MissingServerError",
+    "MissingTrustmeError",
     "Reply",
     "Request",
     "ResponseHead",
@@ -69,12 +78,14 @@ __all__ = [
     "drip",
     "drop_after",
     "drop_before",
+    "drop_handshake",
     "error_document",
     "flip_request_bit",
     "flip_response_bit",
     "ignore_range",
     "rewrite_response_header",
     "stall",
+    "stall_handshake",
     "status_after",
     "status_before",
     "trim_response",

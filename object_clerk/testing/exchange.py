@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 class Exchange:
     """What the proxy knows about one request and its answer.
 
+    A TLS handshake has one of its own if it failed or a fault was used on it: its method is
+    `HANDSHAKE`, and there is no path and no answer.
+
     Attributes:
-        number: Counts the requests from 1 in the order they arrived.
+        number: Counts from 1 in the order of arrival.
         method: The HTTP method.
         path: The path of the request target, not decoded.
         query: The query of the request target, not decoded.

@@ -33,6 +33,11 @@ def _fault(name: str, action: Action, match: Match) -> Fault:
     return Fault(action=action, **options)
 
 
+def _handshake_fault(name: str, action: Action, often: Often) -> Fault:
+    options: Often = {"name": name, **often}
+    return Fault(action=action, method=HANDSHAKE, **options)
+
+
 def _check_bit(bit: int | None) -> None:
     if bit is not None and not 0 <= bit <= 7:
         raise ValueError(f"bit must be 0 to 7, not {bit}")
@@ -246,7 +251,7 @@ def stall_handshake(seconds: float, **often: Unpack[Often]) -> Fault:
         **often: How often to fire, counted in connections, see `Fault`.
     """
     _check_size("seconds", seconds)
-    return _fault("stall_handshake", StallHandshake(seconds), {"method": HANDSHAKE, **often})
+    return _handshake_fault("stall_handshake", StallHandshake(seconds), often)
 
 
 def drop_handshake(**often: Unpack[Often]) -> Fault:
@@ -255,7 +260,7 @@ def drop_handshake(**often: Unpack[Often]) -> Fault:
     Args:
         **often: How often to fire, counted in connections, see `Fault`.
     """
-    return _fault("drop_handshake", Before(Drop()), {"method": HANDSHAKE, **often})
+    return _handshake_fault("drop_handshake", Before(Drop()), often)
 
 
 def drip(bytes_per_chunk: int = BLOCK, delay_s: float = 0.1, **match: Unpack[Match]) -> Fault:

@@ -54,7 +54,6 @@ class FaultProxy:
         upstream_url: The endpoint it forwards to.
         host: The address it listens on.
         port: The port it listens on, once it is started.
-        seed: What chance depends on.
     """
 
     def __init__(
@@ -331,7 +330,8 @@ class FaultProxy:
             do_handshake_on_connect=False,
         )
         try:
-            self._track(secured).do_handshake()
+            self._track(secured)
+            secured.do_handshake()
         except BaseException:
             self._release(secured)
             raise

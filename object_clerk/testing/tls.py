@@ -15,6 +15,7 @@ StrPath = str | os.PathLike[str]
 
 # Longer than any test, and no longer than needed.
 _LIFETIME = datetime.timedelta(days=7)
+# How long a client that does not read may keep a connection from being closed.
 _FAREWELL_S = 1.0
 
 
@@ -112,22 +113,13 @@ def shut_down(sock: socket.socket, how: int) -> None:
 def hang_up(sock: socket.socket) -> None:
     """Close a connection so that what was sent arrives, and looks as if it were all."""
     if isinstance(sock, ssl.SSLSocket):
-        _say_goodbye(sock)
+        # TLS has an end of its own; without it, a client that reads to the end of the
+        # connection would know of a cut. With nothing left to read, ours is sent and the
+        # peer's is not waited for. ValueError: it never got as far as a handshake.
+        shut_down(sock, socket.SHUT_RD)
+        with contextlib.suppress(OSError, ValueError):
+            sock.settimeout(_FAREWELL_S)
+            sock.unwrap()
     # Half-closing first lets what was sent arrive even if something unread is left.
     shut_down(sock, socket.SHUT_WR)
     sock.close()
-
-
-def _say_goodbye(sock: ssl.SSLSocket) -> None:
-    # Without it a client that reads to the end of the connection would know of a cut. The
-    # peer's own goodbye is not waited for; only if there is no room to send is there a second try.
-    for patience in (0.0, _FAREWELL_S):
-        try:
-            sock.settimeout(patience)
-            sock.unwrap()
-        except ssl.SSLWantWriteError:
-            continue
-        except (OSError, ValueError):
-            # ValueError: it never got as far as a handshake.
-            pass
-        return

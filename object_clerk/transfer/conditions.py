@@ -20,6 +20,7 @@ from object_clerk.exceptions import (
     PreconditionFailed,
     UnsupportedError,
 )
+from object_clerk.transfer.multipart import insist
 
 if TYPE_CHECKING:
     from object_clerk.retry import Operation
@@ -77,7 +78,7 @@ class Conditions:
         if getattr(endpoint, name) is Support.UNKNOWN:
             endpoint.examine(
                 functools.partial(connection.call, op),
-                functools.partial(request, op, connection),
+                functools.partial(insist, op, connection),
                 bucket,
                 connection.config.probe_prefix,
             )

@@ -39,6 +39,7 @@ from object_clerk.exceptions import (
 from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verification
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
+from object_clerk.transfer.delete import take_back
 from object_clerk.transfer.download import Download, read_bytes
 from object_clerk.transfer.multipart import MultipartUpload
 from object_clerk.transfer.stream import ObjectStream, Pin, layout_told, pin, version_of
@@ -110,6 +111,7 @@ class Copy:
         self.copied: Pin | None = None
         self._attempted = False
         self._guess_failed = False
+        self._wrong: Pin | None = None
         self._told: list[int] = []
 
     def run(self) -> tuple[Receipt, Pin]:
@@ -128,7 +130,12 @@ class Copy:
             raise AlreadyMoved(source, moved)
         self.op.allow_for(source.size)
         self.conditions.look(self.op, self.connection, *self.target)
-        return _copy(self.op, self, source), source
+        try:
+            return _copy(self.op, self, source), source
+        except ObjectVerificationException as error:
+            if self._wrong is not None:
+                error.message += take_back(self.op, self.connection, *self.target, self._wrong, {})
+            raise
 
     def copy_once(self, source: Pin) -> Receipt:
         """Make the copy and compare it with the source."""
@@ -226,6 +233,7 @@ class Copy:
 
     def _compare(self, source: Pin, copied: Pin) -> Finding:
         """Prove a copy that was made in one request, or whose parts prove nothing."""
+        self._wrong = copied  # until it is found to be right
         recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
         if recomputed and parts_of(source.etag) == 0 and copied.etag == source.etag:
             return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")

@@ -11,11 +11,14 @@ from object_clerk.exceptions import (
     BucketNotFoundException,
     DeleteIncomplete,
     Failure,
+    ObjectClerkException,
     ObjectClerkServerInternalException,
     ObjectNotFoundException,
 )
 from object_clerk.receipt import DeleteOutcome
 from object_clerk.retry import Operation, retried
+from object_clerk.transfer.multipart import CLEANING_UP
+from object_clerk.transfer.stream import Pin, pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +37,39 @@ def delete(
         raise
     except ObjectNotFoundException:
         return  # S3 says nothing about a missing key, some stores say this
+
+
+def take_back(
+    op: Operation, connection: Connection, bucket: str, key: str, stored: Pin, extra: dict[str, Any]
+) -> str:
+    """Remove an object of ours that was stored wrong, unless somebody else has replaced it.
+
+    What it has overwritten comes back only where there are versions.
+
+    Args:
+        op: the operation that has failed; removing has a time of its own.
+        connection: where.
+        bucket: the bucket.
+        key: the key.
+        stored: the object that was made, as the server described it.
+        extra: parameters that a HEAD of it needs.
+
+    Returns:
+        what to add to the error.
+    """
+    ending = op.child("delete_object", CLEANING_UP)
+    where: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    try:
+        if stored.version_id is None:
+            now = pin(ending, connection, bucket, key, extra).answer
+            if any(now.get(name) != stored.answer.get(name) for name in ("ETag", "LastModified")):
+                return ""
+            # The condition counts where it is honoured, and does no harm where it is not.
+            where["IfMatch"] = now.get("ETag")
+        request(ending, connection, "delete_object", **where, VersionId=stored.version_id)
+    except ObjectClerkException as error:
+        return f"; the wrong object could not be removed: {error.message}"
+    return "; the wrong object was removed"
 
 
 def delete_many(

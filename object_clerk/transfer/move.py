@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import time
@@ -23,7 +24,7 @@ from object_clerk.receipt import Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import AlreadyMoved
-from object_clerk.transfer.multipart import CLEANING_UP
+from object_clerk.transfer.multipart import insist
 from object_clerk.transfer.stream import Pin, pin, version_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 #: What must not have changed between copy and delete.
 _IDENTITY = ("ETag", "ContentLength", "LastModified", "VersionId")
+
+
+_BURIED = "the source was replaced by a tombstone on condition, and that was deleted"
 
 
 class SourceGuard(enum.Enum):
@@ -117,52 +121,76 @@ def _delete_source(op: Operation, copy: Copy, source: Pin, guard: SourceGuard) -
     It is looked at anew before every attempt. An attempt whose answer was lost may have deleted
     it, and somebody may have written the key since; that must not be deleted by another attempt.
     """
-    bucket, key = copy.source
-    where: dict[str, Any] = {"Bucket": bucket, "Key": key}
-    begun = time.monotonic()
+    if not source.version_id and guard is not SourceGuard.TOMBSTONE:
+        # Now, so that nothing comes between the last look and the deletion.
+        copy.connection.endpoint.learn_delete(
+            functools.partial(copy.connection.call, op), *copy.source
+        )
     try:
-        now = Pin.of(copy.connection.call(op, "head_object", **where))
+        now = _look(op, copy)
+        if Record.of(now.answer).tx == copy.tx and moved_to(now.answer):
+            _delete(op, copy)  # the tombstone of an attempt before
+            return _BURIED
+        if _looks_like_the_copy(op, copy, now):
+            _refuse_same_object(op, copy)
+            now = _look(op, copy)
     except ObjectNotFoundException:
         if source.version_id:
             _check_marker(op, copy, source, None)
         return "the source was gone already when it was to be deleted"
-    ours = Record.of(now.answer).tx == copy.tx
-    if ours and moved_to(now.answer):
-        copy.connection.call(op, "delete_object", **where)  # the tombstone of an attempt before
-        return "the source was replaced by a tombstone on condition, and that was deleted"
-    if ours or _is_same_object(op, copy, now):
-        raise ObjectClerkParameterException(
-            f"{bucket}/{key} and {'/'.join(copy.target)} are two names of one object, or cannot "
-            "be told apart; it was kept"
-        )
-    if any(now.answer.get(name) != source.answer.get(name) for name in _IDENTITY):
+    if not _unchanged(now, source):
         raise _replaced(copy)
     if source.version_id:
-        marker = version_of(copy.connection.call(op, "delete_object", **where))
-        return _check_marker(op, copy, source, marker)
+        return _check_marker(op, copy, source, version_of(_delete(op, copy)))
     if guard is SourceGuard.TOMBSTONE:
         return _bury(op, copy, source)
-    endpoint = copy.connection.endpoint
-    endpoint.learn_delete(functools.partial(copy.connection.call, op), bucket, key)
-    proved = endpoint.delete_if_match is Support.HONOURED
-    if guard is SourceGuard.REQUIRE and not proved:
-        raise UnsupportedError(
-            "this server was not seen to honour If-Match when it deletes, and source_guard is "
-            "'require'"
-        )
+    return _delete_if_unchanged(op, copy, source, guard)
+
+
+def _delete_if_unchanged(op: Operation, copy: Copy, source: Pin, guard: SourceGuard) -> str:
+    """Delete a source that was looked at just now, on condition where that counts."""
+    begun = time.monotonic()
+    support = copy.connection.endpoint.delete_if_match
+    if guard is SourceGuard.REQUIRE and support is not Support.HONOURED:
+        raise _unguarded("If-Match is not known to be honoured by this server when it deletes")
     # Where it is not known to count it does no harm either, unless it is refused altogether.
-    match = None if endpoint.delete_if_match is Support.REFUSED else now.answer.get("ETag")
+    match = None if support is Support.REFUSED else source.answer.get("ETag")
     try:
-        copy.connection.call(op, "delete_object", **where, IfMatch=match)
+        _delete(op, copy, IfMatch=match)
     except PreconditionFailed as error:
-        raise _replaced(copy) from error
-    if proved:
-        return "the source was deleted on the condition that it was still what was copied"
+        begun = time.monotonic()
+        if not _unchanged(_look(op, copy), source):
+            raise _replaced(copy) from error
+        # Swift compares something else where an object is made of parts: it can never hold.
+        if guard is SourceGuard.REQUIRE:
+            raise _unguarded("this server's If-Match does not know this ETag") from error
+        _delete(op, copy)
+    else:
+        if support is Support.HONOURED:
+            return "the source was deleted on the condition that it was still what was copied"
     window_ms = (time.monotonic() - begun) * 1000
     return (
         f"the source was compared {window_ms:.0f} ms before it was deleted, not in the same step: "
         "a write in between would be lost"
     )
+
+
+def _look(op: Operation, copy: Copy) -> Pin:
+    bucket, key = copy.source
+    return Pin.of(copy.connection.call(op, "head_object", Bucket=bucket, Key=key))
+
+
+def _delete(op: Operation, copy: Copy, **parameters: Any) -> dict[str, Any]:
+    bucket, key = copy.source
+    return copy.connection.call(op, "delete_object", Bucket=bucket, Key=key, **parameters)
+
+
+def _unchanged(now: Pin, source: Pin) -> bool:
+    return all(now.answer.get(name) == source.answer.get(name) for name in _IDENTITY)
+
+
+def _unguarded(why: str) -> UnsupportedError:
+    return UnsupportedError(f"{why}, and source_guard is 'require'")
 
 
 def _replaced(copy: Copy) -> ObjectChanged:
@@ -213,44 +241,45 @@ def _bury(op: Operation, copy: Copy, source: Pin) -> str:
     except PreconditionFailed as error:
         if moved_to(pin(op, copy.connection, bucket, key, {}).answer) is None:
             raise _replaced(copy) from error
-    copy.connection.call(op, "delete_object", Bucket=bucket, Key=key)
-    return "the source was replaced by a tombstone on condition, and that was deleted"
+    _delete(op, copy)
+    return _BURIED
 
 
-def _is_same_object(op: Operation, copy: Copy, source: Pin) -> bool:
-    """Whether source and target are one object under two names, such as a bucket's alias.
-
-    Two objects that look alike in everything are told apart with a multipart upload: one that is
-    begun under the target's name is known under the source's name only if they are the same.
-    Nothing becomes visible, and the upload is aborted.
-    """
+def _looks_like_the_copy(op: Operation, copy: Copy, source: Pin) -> bool:
+    """Whether source and target look alike in everything, as the two names of one object do."""
     target = copy.copied
     if target is None or "LastModified" not in target.answer:
         target = copy.pin_of_copy(None)
-    if any(source.answer.get(name) != target.answer.get(name) for name in _IDENTITY):
-        return False
+    return _unchanged(source, target)
+
+
+def _refuse_same_object(op: Operation, copy: Copy) -> None:
+    """Raise unless source and target are two objects, and not names of one, such as aliases.
+
+    They are told apart with a multipart upload: one that is begun under the target's name is
+    known under the source's name only if they are the same. Nothing becomes visible, and the
+    upload is aborted. If it cannot be told, nothing is risked.
+    """
     connection = copy.connection
     (bucket, key), (other_bucket, other_key) = copy.source, copy.target
-    try:
+    refusal = ObjectClerkParameterException(
+        f"{bucket}/{key} and {other_bucket}/{other_key} are two names of one object, or cannot be "
+        "told apart; it was kept"
+    )
+    upload_id = None
+    with contextlib.suppress(ObjectClerkException):
         begun = connection.call(op, "create_multipart_upload", Bucket=other_bucket, Key=other_key)
-    except ObjectClerkException:
-        return True  # it cannot be told, so nothing is risked
-    upload_id = begun["UploadId"]
+        upload_id = begun.get("UploadId")
+    if upload_id is None:
+        raise refusal
     try:
-        connection.call(op, "list_parts", Bucket=bucket, Key=key, UploadId=upload_id)
+        request(op, connection, "list_parts", Bucket=bucket, Key=key, UploadId=upload_id)
     except ObjectNotFoundException:
-        return False
-    except ObjectClerkException:
-        return True
-    else:
-        return True
+        return
+    except ObjectClerkException as error:
+        raise refusal from error
     finally:
-        ending = op.child("abort_multipart_upload", CLEANING_UP)
-        request(
-            ending,
-            connection,
-            "abort_multipart_upload",
-            Bucket=other_bucket,
-            Key=other_key,
-            UploadId=upload_id,
-        )
+        where = {"Bucket": other_bucket, "Key": other_key, "UploadId": upload_id}
+        with contextlib.suppress(ObjectNotFoundException):
+            insist(op, connection, "abort_multipart_upload", **where)
+    raise refusal

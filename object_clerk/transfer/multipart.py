@@ -38,6 +38,11 @@ class UploadGone(ObjectNotFoundException):
 CLEANING_UP = Patience(connection=RetryPolicy(0.5, 2.0, (0.0, 0.5), 5.0, 4), deadline_s=30.0)
 
 
+def insist(op: Operation, connection: Connection, method: str, **parameters: Any) -> dict[str, Any]:
+    """Make one request that ends or prepares something; its time begins when it is needed."""
+    return request(op.child(method, CLEANING_UP), connection, method, **parameters)
+
+
 class MultipartUpload:
     """One multipart upload. Nothing is visible under the key before :meth:`publish`.
 
@@ -103,8 +108,8 @@ class MultipartUpload:
     def _listed(self) -> Iterator[tuple[int, tuple[str | None, int]]]:
         marker: int | None = None
         while True:
-            page = request(
-                self._op, self._connection, "list_parts", **self.where, PartNumberMarker=marker
+            page = _page_of_parts(
+                self._op, self._connection, {**self.where, "PartNumberMarker": marker}
             )
             last = marker or 0
             for part in page.get("Parts", ()):
@@ -204,15 +209,26 @@ class MultipartUpload:
     ) -> None:
         if error is None:
             return
-        op = self._op.child("abort_multipart_upload", CLEANING_UP)
         try:
-            request(op, self._connection, "abort_multipart_upload", **self.where)
+            insist(self._op, self._connection, "abort_multipart_upload", **self.where)
         except ObjectNotFoundException:
             pass  # it was completed, or somebody else has aborted it
         except ObjectClerkException as failed:
             upload_id = self.where["UploadId"]
             error.add_note(f"the parts of upload {upload_id} may be left behind: {failed}")
             log.warning("upload %s could not be aborted: %s", upload_id, failed)
+
+
+@retried
+def _page_of_parts(
+    op: Operation, connection: Connection, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    page = connection.call(op, "list_parts", **parameters)
+    if not page.keys() & {"Parts", "IsTruncated", "UploadId", "Bucket"}:
+        raise ObjectClerkServerInternalException(
+            "the server's list of parts is empty of everything", failure=Failure.TRANSIENT
+        )
+    return page
 
 
 @retried

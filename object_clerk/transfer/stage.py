@@ -7,11 +7,11 @@ this way. It costs a copy within the store.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
-from object_clerk.connection import request
 from object_clerk.exceptions import ObjectClerkException
-from object_clerk.transfer.multipart import CLEANING_UP
+from object_clerk.transfer.multipart import insist
 
 if TYPE_CHECKING:
     from object_clerk.receipt import Receipt
@@ -44,8 +44,14 @@ def upload_staged(upload: Upload, copy: Copy, *, allow_empty: bool) -> Receipt:
 
 
 def _remove(upload: Upload, version_id: str | None) -> None:
-    op = upload.op.child("delete_object", CLEANING_UP)
+    """Remove the staged object, in all the versions that repeated requests may have made."""
+    end = functools.partial(insist, upload.op, upload.connection)
     try:
-        request(op, upload.connection, "delete_object", **upload.where, VersionId=version_id)
+        versions = {version_id}
+        if version_id is not None:
+            found = end("list_object_versions", Bucket=upload.bucket, Prefix=upload.key)
+            versions |= {each["VersionId"] for each in found.get("Versions", ())}
+        for each in versions:
+            end("delete_object", **upload.where, VersionId=each)
     except ObjectClerkException as error:
         upload.op.notes.append(f"the staged object {upload.key} was left behind: {error.message}")

@@ -103,14 +103,16 @@ def layout_told(
     def size_of(method: str, number: int) -> int | None:
         nonlocal ignored
         try:
-            answer = connection.call(op, method, **where, PartNumber=number)
-        except ObjectClerkException:
+            answer = request(op, connection, method, **where, PartNumber=number)
+        except ObjectClerkException as error:
+            if error.failure is not Failure.FINAL:
+                raise
             ignored = False  # nothing was learnt
             return None
         if body := answer.get("Body"):
             body.close()
         told = bare(answer.get("ETag")) == pinned.etag and answer.get("PartsCount") == count
-        return int(answer["ContentLength"]) if told else None
+        return answer.get("ContentLength") if told else None
 
     if endpoint.part_number is Support.IGNORED:
         return None

@@ -21,7 +21,6 @@ from object_clerk.checksum.layout import (
     upload_part_size,
 )
 from object_clerk.checksum.record import Record, new_tx, without_record
-from object_clerk.connection import Connection, request
 from object_clerk.endpoint import Endpoint, Support
 from object_clerk.exceptions import (
     Failure,
@@ -36,7 +35,8 @@ from object_clerk.exceptions import (
 from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verification
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
-from object_clerk.transfer.multipart import CLEANING_UP, MultipartUpload
+from object_clerk.transfer.delete import take_back
+from object_clerk.transfer.multipart import MultipartUpload, insist
 from object_clerk.transfer.source import (
     IN_MEMORY_BYTES,
     PartBody,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from object_clerk.config import TransferSettings
+    from object_clerk.connection import Connection
     from object_clerk.transfer.conditions import Conditions
 
 #: All parts that are held in memory at once fit in here.
@@ -155,7 +156,15 @@ class Upload:
         try:
             receipt = _put(self.op, self, readable, size)
         except ObjectVerificationException as error:
-            self._remove_stored(error)
+            if self._stored is not None:
+                error.message += take_back(
+                    self.op,
+                    self.connection,
+                    self.bucket,
+                    self.key,
+                    self._stored,
+                    self.customer_key,
+                )
             raise
         self.source.check_unchanged()
         return receipt
@@ -199,22 +208,28 @@ class Upload:
         crc32 = self.verify and self.learnt().crc32 is Support.HONOURED
         algorithm = {"ChecksumAlgorithm": "CRC32"} if crc32 else {}
         record = Record(self.tx, size, self.part_size)
-        with MultipartUpload(
-            self.op,
-            self.connection,
-            self.where,
-            self.parameters | self._recorded(record) | algorithm,
-        ) as multipart:
+        with (
+            contextlib.ExitStack() as cleaning,
+            MultipartUpload(
+                self.op,
+                self.connection,
+                self.where,
+                self.parameters | self._recorded(record) | algorithm,
+            ) as multipart,
+        ):
             sender = _PartSender(self, multipart, bool(crc32))
+            cleaning.callback(sender.take_back)
             tasks = (functools.partial(sender.send, readable, part) for readable, part in parts)
             done = multipart.fill(workers, tasks)
             self.source.check_unchanged()
             try:
                 if self.verify:
                     multipart.check_parts(sender.expected())
-                return _complete(self.op, sender, done)
+                receipt = _complete(self.op, sender, done)
             except ObjectNotFoundException as error:
                 raise sender.given_up(error) from error
+            cleaning.pop_all()
+            return receipt
 
     def _recorded(self, record: Record) -> dict[str, Any]:
         """The metadata with the record, if it is wanted and there is room for it."""
@@ -227,14 +242,12 @@ class Upload:
 
     def learnt(self) -> Endpoint:
         """What the server does with digests; asked once, with an upload that is aborted."""
-
-        def insist(method: str, **parameters: Any) -> dict[str, Any]:
-            # Its time begins when it is needed: the question itself may have taken long.
-            ending = self.op.child(method, CLEANING_UP)
-            return request(ending, self.connection, method, **parameters)
-
-        ask = functools.partial(self.connection.call, self.op)
-        self.connection.endpoint.learn(ask, insist, self.bucket, self.key)
+        self.connection.endpoint.learn(
+            functools.partial(self.connection.call, self.op),
+            functools.partial(insist, self.op, self.connection),
+            self.bucket,
+            self.key,
+        )
         return self.connection.endpoint
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
@@ -308,8 +321,7 @@ class Upload:
         expected = body.digests.md5.hex()
         finding = judge_stored(expected, facts["etag"], size, None)
         if finding is None:  # the answer did not settle it, so ask for the object itself
-            self._stored = Pin(facts["etag"], size, facts["version_id"], answer)
-            head = self.head(facts["version_id"])
+            self._stored = head = self.head(facts["version_id"])
             facts["etag"] = head.etag
             checksums = {CRC32.member: {body.digests.checksum_crc32}} if crc32 else {}
             finding = self.judge(expected, head, size, checksums) or self.read_back(
@@ -339,34 +351,6 @@ class Upload:
         except ObjectNotFoundException:
             return None
         return head if Record.of(head.answer).tx == self.tx else None
-
-    def _remove_stored(self, error: ObjectVerificationException) -> None:
-        """Take an object back that was stored wrong, unless somebody else has replaced it.
-
-        What it has overwritten comes back only where there are versions.
-        """
-        stored = self._stored
-        if stored is None:
-            return
-        op = self.op.child("delete_object", CLEANING_UP)
-        try:
-            if stored.version_id is None:
-                now = pin(op, self.connection, self.bucket, self.key, self.customer_key)
-                if now.etag != stored.etag:
-                    return
-            request(
-                op,
-                self.connection,
-                "delete_object",
-                **self.where,
-                VersionId=stored.version_id,
-                # Counts where it is honoured, and does no harm where it is not.
-                IfMatch=None if stored.version_id else stored.answer.get("ETag"),
-            )
-        except ObjectClerkException as failed:
-            error.add_note(f"the wrong object was left behind: {failed}")
-        else:
-            error.message += "; the wrong object was removed"
 
     def judge(
         self, expected: str, head: Pin, size: int, checksums: Mapping[str, Collection[str]]
@@ -448,6 +432,11 @@ class _PartSender:
         finally:
             if isinstance(readable, Spool) and part.length == readable.size:
                 readable.close()
+
+    def take_back(self) -> None:
+        """All that was sent was in vain: take the progress back."""
+        if told := sum(body.length for body, _ in self._sent.values()):
+            self._upload.op.transferred(-told, self._upload.source.size)
 
     def expected(self) -> dict[int, tuple[str, int]]:
         """Part number -> bare ETag and size of every part that was sent."""

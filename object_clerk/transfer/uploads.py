@@ -51,11 +51,8 @@ class Uploads:
         self._operation = operation
         self._connection = connection
         self._prefix = prefix or ""
-        self._parameters: dict[str, Any] = {
-            "Bucket": bucket,
-            "Prefix": prefix or None,
-            "MaxUploads": page_size,
-        }
+        # The prefix is not sent: MinIO takes it for a whole key, and lists too little.
+        self._parameters: dict[str, Any] = {"Bucket": bucket, "MaxUploads": page_size}
         self._error: ObjectClerkException | None = None
         first = self._fetch()
         self.now = _date(first) or datetime.now(UTC)

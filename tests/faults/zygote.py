@@ -136,7 +136,7 @@ def _call(told: dict[str, Any]) -> None:
     if told["piped"]:
         arguments[0] = _Pipe(arguments[0])
     with ObjectClerk(**told["clerk"]) as clerk:
-        getattr(clerk, told["verb"])(*arguments)
+        getattr(clerk, told["verb"])(*arguments, **told["keywords"])
 
 
 def _be_child(told: dict[str, Any], report: int) -> None:

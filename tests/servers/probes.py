@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import contextlib
+import email.utils
 import hashlib
 import http.client
 import ssl
 import time
 import urllib.parse
 import uuid
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 MINIMUM_PART = 5 * 1024 * 1024
 _WRITERS = 16
+_WRONG_ETAG = f'"{"0" * 32}"'
 
 Value = bool | str | frozenset[str]
 
@@ -274,7 +277,7 @@ def versioning(subject: Subject) -> bool:
 @_probe
 def get_if_match(subject: Subject) -> bool:
     key, _ = subject.put()
-    wrong = {"IfMatch": f'"{"0" * 32}"'}
+    wrong = {"IfMatch": _WRONG_ETAG}
     return _is_precondition_failure(
         code(subject.s3.get_object, Bucket=subject.bucket, Key=key, **wrong)
     )
@@ -328,6 +331,16 @@ def complete_if_none_match(subject: Subject) -> bool:
 
 
 @_probe
+def complete_if_match(subject: Subject) -> bool:
+    upload = subject.begin()
+    parts = subject.parts(upload, [b"content"])
+    subject.s3.put_object(Bucket=subject.bucket, Key=upload["Key"], Body=b"was first")
+    error = code(subject.complete, upload=upload, parts=parts, IfMatch=_WRONG_ETAG)
+    subject.give_up(upload)
+    return _is_precondition_failure(error) and subject.body(upload["Key"]) == b"was first"
+
+
+@_probe
 def copy_source_if_match(subject: Subject) -> bool:
     key, _ = subject.put()
     return _is_precondition_failure(
@@ -336,15 +349,34 @@ def copy_source_if_match(subject: Subject) -> bool:
             Bucket=subject.bucket,
             Key=new_key(),
             CopySource={"Bucket": subject.bucket, "Key": key},
-            CopySourceIfMatch=f'"{"0" * 32}"',
+            CopySourceIfMatch=_WRONG_ETAG,
         )
     )
+
+
+def _copy_is_refused(subject: Subject, **condition: str) -> bool:
+    source, _ = subject.put(b"source")
+    target, _ = subject.put(b"was first")
+    where: Any = {"Bucket": subject.bucket, "Key": source}
+    copy = subject.s3.copy_object
+    error = code(copy, Bucket=subject.bucket, Key=target, CopySource=where, **condition)
+    return _is_precondition_failure(error) and subject.body(target) == b"was first"
+
+
+@_probe
+def copy_if_none_match(subject: Subject) -> bool:
+    return _copy_is_refused(subject, IfNoneMatch="*")
+
+
+@_probe
+def copy_if_match(subject: Subject) -> bool:
+    return _copy_is_refused(subject, IfMatch=_WRONG_ETAG)
 
 
 @_probe
 def delete_if_match(subject: Subject) -> bool:
     key, _ = subject.put()
-    wrong = {"IfMatch": f'"{"0" * 32}"'}
+    wrong = {"IfMatch": _WRONG_ETAG}
     error = code(subject.s3.delete_object, Bucket=subject.bucket, Key=key, **wrong)
     return _is_precondition_failure(error)
 
@@ -357,6 +389,17 @@ def copy_to_itself_rejected(subject: Subject) -> bool:
     key, _ = subject.put()
     source = {"Bucket": subject.bucket, "Key": key}
     return code(subject.s3.copy_object, Bucket=subject.bucket, Key=key, CopySource=source) != ""
+
+
+@_probe
+def copy_etag_computed(subject: Subject) -> bool:
+    upload = subject.begin()
+    subject.complete(upload, subject.parts(upload, [b"content"]))
+    key = new_key()
+    source: Any = {"Bucket": subject.bucket, "Key": upload["Key"]}
+    subject.s3.copy_object(Bucket=subject.bucket, Key=key, CopySource=source)
+    etag = subject.s3.head_object(Bucket=subject.bucket, Key=key)["ETag"]
+    return etag == f'"{hashlib.md5(b"content").hexdigest()}"'
 
 
 @_probe
@@ -442,7 +485,7 @@ def upload_survives_bad_part(subject: Subject) -> bool:
 def wrong_part_etag_rejected(subject: Subject) -> bool:
     upload = subject.begin()
     subject.parts(upload, [b"content"])
-    wrong = [{"PartNumber": 1, "ETag": f'"{"0" * 32}"'}]
+    wrong = [{"PartNumber": 1, "ETag": _WRONG_ETAG}]
     error = code(subject.complete, upload=upload, parts=wrong)
     subject.give_up(upload)
     return error != ""
@@ -479,6 +522,54 @@ def get_part_number(subject: Subject) -> bool:
     upload, parts, bodies = _two_parts(subject)
     subject.complete(upload, parts)
     return subject.body(upload["Key"], PartNumber=2) == bodies[1]
+
+
+@_probe
+def head_part_number(subject: Subject) -> bool:
+    upload, parts, _ = _two_parts(subject)
+    subject.complete(upload, parts)
+    head = subject.s3.head_object(Bucket=subject.bucket, Key=upload["Key"], PartNumber=1)
+    return head.get("PartsCount") == len(parts)
+
+
+@_probe
+def full_object_checksum(subject: Subject) -> bool:
+    whole: Any = {"ChecksumType": "FULL_OBJECT"}
+    right = base64.b64encode(zlib.crc32(b"content").to_bytes(4, "big")).decode()
+    where: dict[str, Any] = {"Bucket": subject.bucket, "Key": new_key()}
+    create = subject.s3.create_multipart_upload
+    where["UploadId"] = create(**where, ChecksumAlgorithm="CRC32", **whole)["UploadId"]
+    part: dict[str, Any] = {"PartNumber": 1, "ChecksumCRC32": right}
+    part["ETag"] = subject.s3.upload_part(**where, Body=b"content", **part)["ETag"]
+    errors = [
+        code(subject.complete, upload=where, parts=[part], ChecksumCRC32=crc32, **whole)
+        for crc32 in ("AAAAAQ==", right)
+    ]
+    subject.give_up(where)
+    return errors[0] != "" and errors[1] == ""
+
+
+@_probe
+def object_size_compared(subject: Subject) -> bool:
+    upload = subject.begin()
+    parts = subject.parts(upload, [b"content"])
+    errors = [
+        code(subject.complete, upload=upload, parts=parts, MpuObjectSize=size) for size in (6, 7)
+    ]
+    subject.give_up(upload)
+    return errors[0] != "" and errors[1] == ""
+
+
+@_probe
+def upload_initiated(subject: Subject) -> bool:
+    upload = subject.begin()
+    listed = subject.s3.list_multipart_uploads(Bucket=subject.bucket)
+    subject.give_up(upload)
+    (date,) = [
+        each["Initiated"] for each in listed["Uploads"] if each["UploadId"] == upload["UploadId"]
+    ]
+    now = email.utils.parsedate_to_datetime(listed["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return abs((now - date).total_seconds()) < 60
 
 
 # --- the rest

@@ -74,14 +74,22 @@ class Traits:
     """PutObject with If-Match stores for the present ETag and gives 412 for another."""
     complete_if_none_match: bool = True
     """CompleteMultipartUpload with If-None-Match: * gives 412 when the key exists."""
+    complete_if_match: bool = True
+    """CompleteMultipartUpload with a wrong If-Match gives 412."""
     copy_source_if_match: bool = True
     """CopyObject with a wrong CopySourceIfMatch gives 412."""
+    copy_if_none_match: bool = True
+    """CopyObject with If-None-Match: * gives 412 when the target exists."""
+    copy_if_match: bool = True
+    """CopyObject with a wrong If-Match gives 412."""
     delete_if_match: bool = True
     """DeleteObject with a wrong If-Match gives 412."""
 
     # --- copies
     copy_to_itself_rejected: bool = True
     """CopyObject onto the same key without any change is refused."""
+    copy_etag_computed: bool = True
+    """The copy of a multipart object in one request has the MD5 of its bytes as its ETag."""
     upload_part_copy: bool = True
     """UploadPartCopy with a range works, and its reply has the part's ETag."""
 
@@ -106,6 +114,14 @@ class Traits:
     """CompleteMultipartUpload after the upload was aborted gives NoSuchUpload."""
     get_part_number: bool = True
     """GetObject with PartNumber gives that part alone."""
+    head_part_number: bool = True
+    """HeadObject with PartNumber tells how many parts there are."""
+    full_object_checksum: bool = True
+    """CompleteMultipartUpload compares the CRC32 of the whole: a wrong one is refused."""
+    object_size_compared: bool = True
+    """CompleteMultipartUpload with a wrong MpuObjectSize is refused."""
+    upload_initiated: bool = True
+    """ListMultipartUploads tells when an upload was begun."""
 
     # --- the rest
     get_object_attributes: bool = True
@@ -129,10 +145,16 @@ TRAITS: dict[str, Traits] = {
         verifies_checksum_header=False,  # and returns the claimed value afterwards
         unsupported_keys=_odd("newline"),  # 404 already when it is put
         key_length_enforced=False,
+        complete_if_match=False,  # ignored
         copy_source_if_match=False,  # ignored
+        copy_if_none_match=False,  # ignored
+        copy_if_match=False,  # ignored
         no_such_upload_on_part=False,  # 500, which looks worth a retry
         no_such_upload_on_complete=False,  # the same
         get_part_number=False,  # the whole object with 200
+        full_object_checksum=False,  # ignored
+        object_size_compared=False,  # ignored
+        upload_initiated=False,  # a day in 2010, always the same
     ),
     # Checks what arrives but not who sends it.
     "ministack": Traits(
@@ -140,8 +162,13 @@ TRAITS: dict[str, Traits] = {
         unknown_access_key_rejected=False,
         verifies_signed_sha256=False,
         key_length_enforced=False,
+        copy_if_none_match=False,  # ignored
+        copy_if_match=False,  # ignored
         copy_to_itself_rejected=False,
+        copy_etag_computed=False,  # the source's is kept
         min_part_size_enforced=False,
+        head_part_number=False,  # ignored, although GET heeds it
+        full_object_checksum=False,  # the right one is refused too
     ),
     # Plain files behind an S3 front: no versions, no conditions, no memory of parts.
     "rclone": Traits(
@@ -157,7 +184,10 @@ TRAITS: dict[str, Traits] = {
         put_if_none_match_atomic=False,
         put_if_match=False,
         complete_if_none_match=False,
+        complete_if_match=False,
         copy_source_if_match=False,
+        copy_if_none_match=False,
+        copy_if_match=False,
         delete_if_match=False,
         copy_to_itself_rejected=False,
         upload_part_copy=False,  # the reply has no ETag of the part
@@ -168,6 +198,9 @@ TRAITS: dict[str, Traits] = {
         upload_survives_bad_part=False,  # one refused part ends the whole upload
         min_part_size_enforced=False,
         get_part_number=False,  # the whole object with 200
+        head_part_number=False,
+        full_object_checksum=False,  # ignored
+        object_size_compared=False,  # ignored
         get_object_attributes=False,  # answers with the object itself
         create_again="BucketAlreadyExists",
     ),
@@ -176,6 +209,11 @@ TRAITS: dict[str, Traits] = {
         tagging=False,  # 501
         put_if_none_match_atomic=False,  # up to half of 16 writers won
         put_if_match=False,  # 501
+        complete_if_match=False,  # 501
+        copy_if_match=False,  # 501
+        copy_etag_computed=False,  # the source's is kept
+        full_object_checksum=False,  # ignored
+        object_size_compared=False,  # ignored
         get_object_attributes=False,  # answers with the object itself
         create_again="BucketAlreadyOwnedByYou",
     ),
@@ -185,17 +223,27 @@ TRAITS: dict[str, Traits] = {
         returns_checksum=False,
         put_if_match=False,  # 412 for the quoted ETag that S3 itself returns
         complete_if_none_match=False,  # ignored
+        complete_if_match=False,  # ignored
         copy_source_if_match=False,  # ignored
+        copy_if_none_match=False,  # ignored
+        copy_if_match=False,  # ignored
         delete_if_match=False,  # ignored
+        copy_etag_computed=False,  # the source's is kept
         complete_reply_has_etag=False,  # an empty string
         no_such_upload_on_complete=False,  # 500 InternalError, which looks worth a retry
         get_part_number=False,  # the whole object with 200
+        head_part_number=False,
+        full_object_checksum=False,  # ignored
+        object_size_compared=False,  # ignored
         get_object_attributes=False,  # answers with the object itself
     ),
     "minio": Traits(
         unsupported_keys=_odd("double slash", "dot", "leading slash"),
+        copy_if_none_match=False,  # ignored
+        copy_if_match=False,  # ignored
         delete_if_match=False,  # ignored
         complete_repeatable=False,  # NoSuchUpload, although the object is there
+        object_size_compared=False,  # ignored
         create_again="BucketAlreadyOwnedByYou",
     ),
 }

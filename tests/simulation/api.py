@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from tests.simulation.digests import ALGORITHMS, checksum, content_md5
 from tests.simulation.errors import Unsupported, client_error, metadata
 from tests.simulation.store import KEPT_HEADERS, Bucket, Store, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from botocore.exceptions import ClientError
 
 Params = dict[str, Any]
 Answer = dict[str, Any]
@@ -61,7 +61,12 @@ class Api:
         self.store.method = method
         if "Bucket" in given and method != "create_bucket":
             self._bucket(method, given)
-        answer: Answer = getattr(self, method)(given)
+        try:
+            answer: Answer = getattr(self, method)(given)
+        except ClientError:
+            raise
+        except Exception as error:  # a mistake of ours must not pass for a failure of the server
+            raise Unsupported(f"the made-up store fails at {method}: {error!r}") from error
         answer.setdefault("ResponseMetadata", metadata())
         return answer
 
@@ -112,23 +117,25 @@ class Api:
             if wrong and check_sums and self.traits.verifies_checksum_header:
                 raise self.error("BadDigest", 400)
 
-    def check_conditions(self, given: Params, if_match: bool, if_none_match: bool) -> None:
-        """Refuse to write where the target is not as the request wants it."""
+    def check_conditions(self, given: Params, if_match: str, if_none_match: bool) -> None:
+        """Refuse to write where the target is not as the request wants it.
+
+        Args:
+            given: the parameters.
+            if_match: "honoured", "ignored", "refused" (501), or "unquoted", as Ceph 16 has it.
+            if_none_match: whether it is honoured.
+        """
         there = self.store.current(given["Bucket"], given["Key"])
-        wanted = given.get("IfNoneMatch")
-        if wanted is not None and if_none_match and there is not None:
+        if given.get("IfNoneMatch") is not None and if_none_match and there is not None:
             raise self.error("PreconditionFailed", 412)
         wanted = given.get("IfMatch")
-        if wanted is None:
+        if wanted is None or if_match == "ignored":
             return
-        if not if_match:
-            if self.profile.refuses_if_match:
-                raise self.error("NotImplemented", 501)
-            if not self.profile.unquoted_if_match:
-                return
+        if if_match == "refused":
+            raise self.error("NotImplemented", 501)
         if there is None:
             raise self.error("NoSuchKey", 404)
-        etag = wanted if self.profile.unquoted_if_match else wanted.strip('"')
+        etag = wanted if if_match == "unquoted" else wanted.strip('"')
         if etag != there.etag:
             raise self.error("PreconditionFailed", 412)
 
@@ -241,7 +248,7 @@ class Api:
     def put_object(self, given: Params) -> Answer:
         data = given.get("Body", b"")
         self.check_body(given, data)
-        self.check_conditions(given, self.traits.put_if_match, self.traits.put_if_none_match)
+        self.check_conditions(given, self.profile.put_if_match, self.traits.put_if_none_match)
         stored = self.store.kept_of(data)
         version = self.store.version([stored], True, given)
         for name in ALGORITHMS:
@@ -265,7 +272,7 @@ class Api:
         origin = given["CopySource"]
         source = self.copy_source(given)
         honoured = self.profile.copy_target_conditions
-        self.check_conditions(given, honoured, honoured)
+        self.check_conditions(given, "honoured" if honoured else "ignored", honoured)
         is_same = (origin["Bucket"], origin["Key"]) == (given["Bucket"], given["Key"])
         replaces = given.get("MetadataDirective") == "REPLACE"
         if is_same and not replaces and self.traits.copy_to_itself_rejected:

@@ -17,6 +17,7 @@ from tests.simulation.api import (
     accepts,
 )
 from tests.simulation.digests import ALGORITHMS, checksum, composite_etag
+from tests.simulation.errors import Unsupported
 from tests.simulation.listings import Listings
 from tests.simulation.store import Upload, Version
 
@@ -29,10 +30,9 @@ class S3(Listings):
 
     def _upload(self, given: Params, known: bool = True) -> Upload:
         found = self.store.uploads.get(given["UploadId"])
-        if found is None:
-            raise self.error("NoSuchUpload", 404) if known else self.error("InternalError", 500)
-        assert (found.bucket, found.key) == (given["Bucket"], given["Key"]), "a foreign upload id"
-        return found
+        if found is not None and (found.bucket, found.key) == (given["Bucket"], given["Key"]):
+            return found
+        raise self.error("NoSuchUpload", 404) if known else self.error("InternalError", 500)
 
     @accepts(WHERE + KEPT + "ChecksumAlgorithm ChecksumType")
     def create_multipart_upload(self, given: Params) -> Answer:
@@ -159,7 +159,8 @@ class S3(Listings):
 
     def _contradicts(self, entry: Params, part: Version) -> bool:
         known = {"PartNumber", "ETag", *(f"Checksum{name}" for name in ALGORITHMS)}
-        assert entry.keys() <= known, f"the made-up store does not know all of {entry}"
+        if not entry.keys() <= known:
+            raise Unsupported(f"the made-up store does not know all of {entry}")
         wrong = entry["ETag"].strip('"') != part.etag
         if wrong and self.traits.wrong_part_etag_rejected:
             return True

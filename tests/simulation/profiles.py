@@ -19,10 +19,9 @@ class Profile:
         name: what it is called in the account of a run.
         traits: what was measured on the server.
         carries_etag: CopyObject gives the copy the ETag of its source.
-        refuses_if_match: a PutObject with If-Match is answered 501 rather than ignored, where
-            the traits say that it does not work.
-        unquoted_if_match: the same, but it works without the quotes, and is else answered 412.
-        complete_if_match: CompleteMultipartUpload honours If-Match.
+        put_if_match: what it makes of If-Match of PutObject: "honoured", "ignored", "refused", or
+            "unquoted" if it only works without the quotes.
+        complete_if_match: the same of CompleteMultipartUpload.
         complete_etag_empty: the answer to Complete has an ETag of no characters.
         copy_target_conditions: CopyObject honours If-Match and If-None-Match for its target.
         etag: "md5" as usual; "kms" for one that looks like an MD5 and is none, as the answer
@@ -33,9 +32,8 @@ class Profile:
     name: str
     traits: Traits = dataclasses.field(default_factory=Traits)
     carries_etag: bool = False
-    refuses_if_match: bool = False
-    unquoted_if_match: bool = False
-    complete_if_match: bool = False
+    put_if_match: str = "honoured"
+    complete_if_match: str = "ignored"
     complete_etag_empty: bool = False
     copy_target_conditions: bool = False
     etag: str = "md5"
@@ -47,7 +45,7 @@ class Profile:
         return self.traits.versioning
 
 
-_AWS = Profile(name="aws", complete_if_match=True, copy_target_conditions=True)
+_AWS = Profile(name="aws", complete_if_match="honoured", copy_target_conditions=True)
 
 PROFILES: dict[str, Profile] = {
     profile.name: profile
@@ -74,14 +72,15 @@ PROFILES: dict[str, Profile] = {
             name="ministack",
             traits=TRAITS["ministack"],
             carries_etag=True,
-            complete_if_match=True,
+            complete_if_match="honoured",
         ),
-        Profile(name="rclone", traits=TRAITS["rclone"]),
+        Profile(name="rclone", traits=TRAITS["rclone"], put_if_match="ignored"),
         Profile(
             name="swift",
             traits=TRAITS["swift"],
             carries_etag=True,
-            refuses_if_match=True,
+            put_if_match="refused",
+            complete_if_match="refused",
             copy_target_conditions=True,
             no_version_id=frozenset({"complete_multipart_upload"}),
         ),
@@ -89,10 +88,10 @@ PROFILES: dict[str, Profile] = {
             name="ceph",
             traits=TRAITS["ceph"],
             carries_etag=True,
-            unquoted_if_match=True,
+            put_if_match="unquoted",
             complete_etag_empty=True,
             no_version_id=frozenset({"copy_object"}),
         ),
-        Profile(name="minio", traits=TRAITS["minio"], complete_if_match=True),
+        Profile(name="minio", traits=TRAITS["minio"], complete_if_match="honoured"),
     )
 }

@@ -3,76 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from object_clerk.events import Retrying
 from tests.simulation import invariants
 from tests.simulation.faults import Plan, Replay
+from tests.simulation.outcome import Baseline, Outcome
 from tests.simulation.scenario import Job, Place, Scenario, draw
 from tests.simulation.stagecraft import installed
 from tests.simulation.wire import Crash
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tests.simulation.faults import Fault
     from tests.simulation.wire import Sent
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Baseline:
-    """How a job goes when nothing goes wrong: its requests, and the error it ends with, if any."""
-
-    requests: int
-    error: type[BaseException] | None
-
-
-@dataclasses.dataclass(slots=True)
-class Outcome:
-    """What became of a run.
-
-    Attributes:
-        usual: tells how the job goes when nothing goes wrong.
-        log: the clerk's requests, with what went wrong with them.
-        litter: names of files that were left in the directory.
-        windows: writes of others that were deleted where the server has no means against that.
-        garbage: wrong bytes that a failure left where the server has no means against that.
-        orphans: uploads left open whose ids the clerk never heard of.
-        crashed: the client came to its end underway.
-        broken: what does not hold.
-    """
-
-    scenario: Scenario
-    world: World
-    usual: Callable[[], Baseline]
-    value: Any = None
-    error: BaseException | None = None
-    log: list[Sent] = dataclasses.field(default_factory=list)
-    counts: Counter[str] = dataclasses.field(default_factory=Counter)
-    elapsed_s: float = 0.0
-    litter: list[str] = dataclasses.field(default_factory=list)
-    windows: int = 0
-    garbage: int = 0
-    orphans: int = 0
-    crashed: bool = False
-    broken: list[str] = dataclasses.field(default_factory=list)
-
-    @property
-    def job(self) -> Job:
-        return self.scenario.job
-
-    @property
-    def place(self) -> Place:
-        return self.scenario.place
-
-    @property
-    def is_bearable(self) -> bool:
-        return invariants.bearable(self)
 
 
 class Simulation:
@@ -114,11 +64,9 @@ class Simulation:
                 "requests": len(outcome.log),
                 "faults": sum(outcome.counts.values()),
                 end: 1,
-                "windows": outcome.windows,
-                "garbage": outcome.garbage,
-                "orphans": outcome.orphans,
             }
         )
+        self.totals += outcome.tally
 
     def replay(self, scenario: Scenario, faults: Mapping[int, Fault]) -> Outcome:
         """Run a scenario with these faults alone."""
@@ -127,7 +75,7 @@ class Simulation:
     def _run(self, scenario: Scenario, plan: Plan) -> Outcome:
         outcome = self._once(scenario, plan, self._directory)
         outcome.broken = invariants.violations(outcome)
-        if outcome.crashed:
+        if outcome.crashed or (outcome.error is not None and outcome.job.resume):
             outcome.broken += self._again(outcome)
         return outcome
 
@@ -136,7 +84,8 @@ class Simulation:
         if shape not in self._baselines:
             outcome = self._once(scenario, Replay({}), self._directory / "usual")
             error = type(outcome.error) if outcome.error else None
-            self._baselines[shape] = Baseline(len(outcome.log), error)
+            retries = sum(isinstance(event, Retrying) for event in outcome.world.events)
+            self._baselines[shape] = Baseline(len(outcome.log), retries, error)
         return self._baselines[shape]
 
     def _once(self, scenario: Scenario, plan: Plan, directory: Path) -> Outcome:
@@ -180,7 +129,8 @@ class Simulation:
         lines = [f"seed {seed}: {scenario}", *whole.broken]
         if least.broken != whole.broken:
             lines += ["with the fewest faults:", *least.broken]
-        lines += [f"requests (of {least.usual().requests} usually):", *map(str, least.log)]
+        lines.append(f"requests (of {least.usual().requests} usually):")
+        lines += [str(sent) for sent in least.log if sent.fault or not is_probe(sent)]
         end = invariants.summary(least.value) if least.error is None else repr(least.error)
         return "\n  ".join([*lines, f"the end: {end}"])
 
@@ -193,6 +143,11 @@ class Simulation:
             if outcome.broken:
                 least, faults = outcome, fewer
         return least
+
+
+def is_probe(sent: Sent) -> bool:
+    """Whether a request is one of the many that find out what the server honours."""
+    return ".object-clerk-" in sent.given.get("Key", "")
 
 
 def failures(simulation: Simulation, seeds: range) -> Iterator[int]:

@@ -32,7 +32,7 @@ LAYOUTS: dict[str, int | None] = {"single": None, "own": PART, "foreign": 50, "o
 
 #: The requests of a verb at which more than time can be lost.
 CRITICAL = {
-    "upload": ("put_object", "complete_multipart_upload", "head_object"),
+    "upload": ("put_object", "complete_multipart_upload", "head_object", "list_parts"),
     "copy": ("copy_object", "complete_multipart_upload", "upload_part_copy", "head_object"),
     "move": ("copy_object", "complete_multipart_upload", "delete_object", "delete_object"),
 }
@@ -49,22 +49,35 @@ class Job:
         layout: how the object that is read or copied was made.
         verify: verify_checksum.
         workers: part threads.
-        occupied: there is an object where the result goes.
-        condition: the upload is only to create ("absent"), or only to replace ("match").
+        occupied: there is an object, or a file, where the result goes.
+        condition: it is only to be created ("absent"), or only to be replaced ("match").
         elsewhere: the target of a copy is in another bucket.
         percent: the source's key has a percent sign.
+        guard: source_guard of a move.
+        stage: an upload is staged.
+        resume: a download goes on with what an earlier one has left.
     """
 
     verb: str
     size: int
     form: str = ""
     layout: str = "single"
-    verify: bool = True
+    verify: bool | str = True
     workers: int = 1
     occupied: bool = False
     condition: str = ""
     elsewhere: bool = False
     percent: bool = False
+    guard: str = "check"
+    stage: bool = False
+    resume: bool = False
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether wrong bytes have to be noticed: there has to be proof, and there can be one."""
+        if self.verify == "available":
+            return self.layout in ("single", "own")
+        return self.verify is True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,30 +131,37 @@ def _job(dice: random.Random) -> Job:
     job = Job(
         verb,
         dice.choice(SIZES),
-        verify=dice.random() < 0.9,
+        verify=dice.choice((True, True, True, True, True, True, True, True, "available", False)),
         workers=dice.choice((1, 1, 2, 3)),
         occupied=dice.random() < 0.5,
     )
     match verb:
         case "upload":
             form = dice.choice(("bytes", "stream", "pipe", "file"))
-            condition = dice.choice(("", "", "", "absent", "match"))
-            return dataclasses.replace(job, form=form, condition=condition)
+            stage = dice.random() < 0.1
+            return dataclasses.replace(job, form=form, stage=stage, condition=_condition(dice))
         case "download":
             form = dice.choice(("path", "path", "file object"))
-            return dataclasses.replace(job, form=form, layout=_layout(dice, job.size))
+            resume = form == "path" and dice.random() < 0.4
+            job = dataclasses.replace(job, form=form, resume=resume)
         case "reader":
             form = dice.choice(("to its end", "to its end", "some of it"))
-            return dataclasses.replace(job, form=form, layout=_layout(dice, job.size))
-        case "get" | "copy" | "move":
-            return dataclasses.replace(
-                job,
-                layout=_layout(dice, job.size),
-                elsewhere=verb != "get" and dice.random() < 0.3,
-                percent=verb != "get" and dice.random() < 0.1,
-            )
-    # The others move no bytes.
-    return dataclasses.replace(job, size=PART, verify=True, workers=1)
+            job = dataclasses.replace(job, form=form)
+        case "copy" | "move":
+            elsewhere, percent = dice.random() < 0.3, dice.random() < 0.1
+            job = dataclasses.replace(job, elsewhere=elsewhere, percent=percent)
+            job = dataclasses.replace(job, condition=_condition(dice))
+            if verb == "move":
+                guard = dice.choice(("check", "check", "check", "require", "tombstone"))
+                job = dataclasses.replace(job, guard=guard)
+        case "delete" | "delete-many" | "list":  # they move no bytes
+            return dataclasses.replace(job, size=PART, verify=True, workers=1)
+    return dataclasses.replace(job, layout=_layout(dice, job.size))
+
+
+def _condition(dice: random.Random) -> str:
+    # The forty questions that a condition asks of the server take as long as ten other runs.
+    return dice.choice(("absent", "match")) if dice.random() < 0.1 else ""
 
 
 def _layout(dice: random.Random, size: int) -> str:

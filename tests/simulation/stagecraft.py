@@ -10,8 +10,12 @@ import contextlib
 import logging
 import os
 import random
+import secrets
+import sys
 import threading
+import time
 import types
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +23,7 @@ from botocore.config import Config
 
 from object_clerk import connection, retry
 from object_clerk.checksum import layout
-from object_clerk.transfer import bandwidth, files, pool, upload
+from object_clerk.transfer import files, pool, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -49,6 +53,10 @@ class Stage:
         self.clock = Clock()
         self.dice = random.Random(0)
         self.client: Any = None
+
+    def token(self, size: int) -> str:
+        """Hexadecimal digits that nobody has seen, and the same ones in every run of a seed."""
+        return self.dice.randbytes(size).hex()
 
     def set(self, clock: Clock, dice: random.Random, client: Any) -> None:
         """Begin another run."""
@@ -146,18 +154,35 @@ class _Os(types.ModuleType):
         return None
 
 
+def _modules() -> list[types.ModuleType]:
+    """The modules of the core; the testing kit has threads of its own that need the real clock."""
+    others = ("object_clerk.testing", "object_clerk.cli")
+    found = [m for name, m in sys.modules.items() if name.startswith("object_clerk.")]
+    return [module for module in found if not module.__name__.startswith(others)]
+
+
+def _stand_ins() -> dict[str, tuple[types.ModuleType, types.SimpleNamespace]]:
+    made = types.SimpleNamespace
+    return {
+        "time": (time, made(monotonic=lambda: STAGE.clock.now)),
+        "random": (random, made(uniform=lambda low, high: STAGE.dice.uniform(low, high))),
+        "secrets": (secrets, made(token_hex=lambda size: STAGE.token(size))),
+        "uuid": (uuid, made(uuid4=lambda: made(hex=STAGE.token(16)))),
+    }
+
+
 @contextlib.contextmanager
 def installed() -> Iterator[Stage]:
     """Put everything in its place, and take it away again."""
-    clock = types.SimpleNamespace(monotonic=lambda: STAGE.clock.now)
-    dice = types.SimpleNamespace(uniform=lambda low, high: STAGE.dice.uniform(low, high))
     quiet = logging.getLogger("object_clerk")
     level = quiet.level
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry, "time", clock)
-        patch.setattr(bandwidth, "time", clock)
-        patch.setattr(retry, "random", dice)
-        patch.setattr(retry, "threading", types.SimpleNamespace(Event=_Event, Lock=threading.Lock))
+        for module in _modules():
+            for name, (real, stand_in) in _stand_ins().items():
+                if getattr(module, name, None) is real:
+                    patch.setattr(module, name, stand_in)
+        threads = types.SimpleNamespace(Event=_Event, Lock=threading.Lock)
+        patch.setattr(retry, "threading", threads)
         executor = types.SimpleNamespace(
             ThreadPoolExecutor=_Executor, wait=_wait, FIRST_COMPLETED="first"
         )

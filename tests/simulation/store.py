@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from tests.simulation.digests import checksum as checksum_of
 from tests.simulation.digests import composite_checksum, composite_etag, md5
@@ -30,6 +31,11 @@ def flipped(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[bit // 8 % len(data)] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def _tags(header: str) -> tuple[Mapping[str, str], ...]:
+    """The tags in an x-amz-tagging header."""
+    return tuple({"Key": key, "Value": value} for key, value in parse_qsl(header))
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -89,6 +95,7 @@ class Change:
         after: what a reader saw from then on.
         lost: versions of which no trace is left.
         looked: how long the journal was when the author last looked at the key.
+        since: how many requests ago that was, this one included.
     """
 
     author: str
@@ -100,6 +107,7 @@ class Change:
     after: Version | None
     lost: list[Version]
     looked: int = 0
+    since: int = 0
 
 
 class Store:
@@ -109,7 +117,7 @@ class Store:
         author: on whose behalf the next changes are made.
         method: by which request.
         request: the number of that request.
-        looked: how long the journal was when the author last looked at a key.
+        looked: how long the journal was when the author last looked at a key, and at which request.
         journal: every change so far.
         rot: the bit that the next body loses on its way to the disk, if any.
         busy: keys that a bulk deletion leaves out for now.
@@ -123,7 +131,7 @@ class Store:
         self.uploads: dict[str, Upload] = {}
         self.completed: dict[str, dict[str, Any]] = {}
         self.journal: list[Change] = []
-        self.looked: dict[tuple[str, str], int] = {}
+        self.looked: dict[tuple[str, str], tuple[int, int]] = {}
         self.rot: int | None = None
         self.busy: frozenset[str] = frozenset()
         self.author = "before"
@@ -162,6 +170,7 @@ class Store:
             modified=self.now(),
             metadata=self._metadata(kept.get("Metadata", {})),
             headers={name: kept[name] for name in KEPT_HEADERS if name in kept},
+            tags=_tags(kept.get("Tagging", "")),
             part_sizes=() if whole else tuple(len(part) for part in parts),
         )
 
@@ -261,6 +270,7 @@ class Store:
         before: Version | None,
         lost: list[Version],
     ) -> None:
+        looked, request = self.looked.get((bucket, key), (0, -1))
         self.journal.append(
             Change(
                 author=self.author,
@@ -271,6 +281,7 @@ class Store:
                 before=before,
                 after=self.current(bucket, key),
                 lost=[version for version in lost if not version.marker],
-                looked=self.looked.get((bucket, key), 0),
+                looked=looked,
+                since=self.request - request,
             )
         )

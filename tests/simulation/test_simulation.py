@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from object_clerk.exceptions import ObjectVerificationException, PreconditionFailed
+from object_clerk.exceptions import (
+    ObjectVerificationException,
+    PreconditionFailed,
+    UnsupportedError,
+)
 from tests.simulation.conftest import BASE, RUNS, SEED
 from tests.simulation.faults import CORRUPTING, CRASHES, OTHERS, PASSING, Weather
 from tests.simulation.profiles import PROFILES
@@ -104,12 +108,11 @@ def _may_fail(job: Job, place: Place) -> tuple[type[Exception], ...]:
 
 
 def _condition(job: Job, place: Place) -> tuple[type[Exception], ...]:
-    traits, profile = place.profile.traits, place.profile
     if job.condition == "absent" and job.occupied:
         return (PreconditionFailed,)
-    if job.condition == "match" and (not job.occupied or not traits.put_if_match):
-        return (Exception,)
-    return (Exception,) if job.condition and not profile.complete_if_match else ()
+    if job.condition == "match" and not job.occupied:
+        return (PreconditionFailed,)
+    return (UnsupportedError,) if job.condition else ()
 
 
 @pytest.mark.parametrize("name", PROFILES)

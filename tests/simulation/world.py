@@ -29,6 +29,7 @@ SECRET = "Secret-Key-Of-The-Simulation"
 #: Metadata and headers of an object that is copied; an upload gets the same.
 METADATA = {"night": "2026-11-21", "exposure": "1.5"}
 CONTENT_TYPE = "image/fits"
+TAGS = ({"Key": "band", "Value": "r & g"},)
 
 #: The keys of a bucket that is listed.
 LISTED = tuple(f"list/{number:02}" for number in range(7))
@@ -94,6 +95,8 @@ class World:
         self._reads = self.dice.choices((1, 7, BLOCK, 50), k=4)
         self._arrange()
         self.begun = len(self.store.journal)
+        # Times are told in whole seconds: what was made just now looks as old as its copy.
+        self.clock.advance(self.dice.choice((0, 10)))
         self.wanted = self.store.current(*self.target)
 
     def _arrange(self) -> None:
@@ -108,6 +111,8 @@ class World:
             for key in LISTED:
                 self._make("here", key, key.encode(), None)
         if verb == "download":
+            for left in self.path.parent.glob("*.*"):  # to be resumed by a run before
+                left.unlink()
             self.path.unlink(missing_ok=True)
             if self.job.form == "path" and self.job.occupied:
                 self.path.write_bytes(self.old_file)
@@ -120,6 +125,7 @@ class World:
         if part_size is not None:
             parts = [data[at : at + part_size] for at in range(0, len(data), part_size)]
         version = self.store.version(parts, part_size is None, kept)
+        version.tags = TAGS if self.place.profile.traits.tagging else ()
         self.store.insert(bucket, key, version)
 
     def clerk(self, plan: Plan) -> tuple[ObjectClerk, Wire]:
@@ -164,14 +170,23 @@ class World:
             case "reader":
                 return self._read(clerk)
             case "copy":
-                return clerk.copy_object(*self.source, *self.target, verify)
+                return clerk.copy_object(*self.source, *self.target, verify, **self._conditions())
             case "move":
-                return clerk.move_object(*self.source, *self.target, verify)
+                guard = {"source_guard": job.guard, **self._conditions()}
+                return clerk.move_object(*self.source, *self.target, verify, **guard)
             case "delete":
                 return clerk.delete_object(*self.source)
             case "delete-many":
                 return clerk.delete_objects("here", [*LISTED[:5], "missing"])
         return [entry["Key"] for entry in clerk.list_objects("here", "list/", page_size=2)]
+
+    def _conditions(self) -> dict[str, Any]:
+        match self.job.condition:
+            case "absent":
+                return {"if_absent": True}
+            case "match":
+                return {"if_match": self.wanted.etag if self.wanted else "0" * 32}
+        return {}
 
     def _upload(self, clerk: ObjectClerk) -> Any:
         data: Any = self.content
@@ -182,12 +197,6 @@ class World:
                 data = Pipe(data)
             case "file":
                 data = self.path
-        there = self.wanted
-        conditions = {
-            "": None,
-            "absent": {"IfNoneMatch": "*"},
-            "match": {"IfMatch": f'"{there.etag}"' if there else f'"{"0" * 32}"'},
-        }
         return clerk.upload_object(
             data,
             *self.target,
@@ -195,12 +204,14 @@ class World:
             CONTENT_TYPE,
             METADATA,
             allow_empty=True,
-            extra_args=conditions[self.job.condition],
+            stage=self.job.stage,
+            **self._conditions(),
         )
 
     def _download(self, clerk: ObjectClerk) -> Any:
         if self.job.form == "path":
-            return clerk.download_object(*self.source, self.path, self.job.verify)
+            resume = self.job.resume
+            return clerk.download_object(*self.source, self.path, self.job.verify, resume=resume)
         file = io.BytesIO()
         try:
             return clerk.download_object(*self.source, cast("IO[bytes]", file), self.job.verify)

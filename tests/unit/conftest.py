@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-#: Modules whose subject is a server or a proxy.
-MAY_OPEN_SOCKETS = ("test_testing_proxy", "test_testing_server")
+from object_clerk.testing import FaultProxy
+from tests.unit.upstream import Upstream, connect
+
+if TYPE_CHECKING:
+    import http.client
+    from collections.abc import Iterator
+
+#: How the modules begin whose subject is a server or a proxy.
+MAY_OPEN_SOCKETS = "test_testing_"
 
 
 @pytest.fixture(autouse=True)
 def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.path.stem in MAY_OPEN_SOCKETS:
+    if request.node.path.stem.startswith(MAY_OPEN_SOCKETS):
         return
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -22,3 +30,26 @@ def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     for name in ("connect", "connect_ex", "bind", "sendto"):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def proxy(upstream: Upstream) -> Iterator[FaultProxy]:
+    with FaultProxy(upstream.url, upstream_timeout=20) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def client(proxy: FaultProxy) -> Iterator[http.client.HTTPConnection]:
+    connection = connect(proxy)
+    yield connection
+    connection.close()

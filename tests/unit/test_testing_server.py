@@ -43,15 +43,15 @@ def gone(pid: int, within: float = 10.0) -> bool:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[t.EmbeddedServer]:
-    with t.EmbeddedServer() as server:
-        server.create_bucket("bucket")
-        yield server
+def embedded() -> Iterator[t.EmbeddedServer]:
+    with t.EmbeddedServer() as embedded:
+        embedded.create_bucket("bucket")
+        yield embedded
 
 
 @pytest.fixture
-def proxy(server: t.EmbeddedServer) -> Iterator[t.FaultProxy]:
-    with t.FaultProxy(server.endpoint_url) as proxy:
+def proxy(embedded: t.EmbeddedServer) -> Iterator[t.FaultProxy]:
+    with t.FaultProxy(embedded.endpoint_url) as proxy:
         yield proxy
 
 
@@ -73,25 +73,25 @@ def client_for(server: t.EmbeddedServer, endpoint_url: str) -> Any:
 
 
 @pytest.fixture
-def s3(server: t.EmbeddedServer, proxy: t.FaultProxy) -> Any:
-    return client_for(server, proxy.endpoint_url)
+def s3(embedded: t.EmbeddedServer, proxy: t.FaultProxy) -> Any:
+    return client_for(embedded, proxy.endpoint_url)
 
 
 class TestLife:
-    def test_attributes(self, server: t.EmbeddedServer) -> None:
-        assert server.endpoint_url == f"http://127.0.0.1:{server.port}"
-        assert (server.access_key, server.secret_key) == ("testing", "testing")
-        os.kill(server.pid, 0)
-        assert "GET /" in server.log_tail
+    def test_attributes(self, embedded: t.EmbeddedServer) -> None:
+        assert embedded.endpoint_url == f"http://127.0.0.1:{embedded.port}"
+        assert (embedded.access_key, embedded.secret_key) == ("testing", "testing")
+        os.kill(embedded.pid, 0)
+        assert "GET /" in embedded.log_tail
 
-    def test_buckets(self, server: t.EmbeddedServer) -> None:
-        assert server.create_bucket("another") == "another"
+    def test_buckets(self, embedded: t.EmbeddedServer) -> None:
+        assert embedded.create_bucket("another") == "another"
         names = [
-            b["Name"] for b in client_for(server, server.endpoint_url).list_buckets()["Buckets"]
+            b["Name"] for b in client_for(embedded, embedded.endpoint_url).list_buckets()["Buckets"]
         ]
         assert "another" in names
         with pytest.raises(t.EmbeddedServerError, match="InvalidBucketName"):
-            server.create_bucket("A")
+            embedded.create_bucket("A")
 
     def test_stops_and_leaves_nothing(self) -> None:
         with t.EmbeddedServer() as server:
@@ -146,17 +146,17 @@ class TestLife:
         assert gone(int(parent.stdout))
         assert list(tmp_path.iterdir()) == []
 
-    def test_fork_does_not_stop_it(self, server: t.EmbeddedServer, monkeypatch: Any) -> None:
+    def test_fork_does_not_stop_it(self, embedded: t.EmbeddedServer, monkeypatch: Any) -> None:
         # What a forked child's exit handlers would do.
         owner = os.getpid()
         monkeypatch.setattr(os, "getpid", lambda: owner + 1)
-        server.stop()
+        embedded.stop()
         monkeypatch.undo()
-        os.kill(server.pid, 0)
+        os.kill(embedded.pid, 0)
 
-    def test_taken_port(self, server: t.EmbeddedServer) -> None:
+    def test_taken_port(self, embedded: t.EmbeddedServer) -> None:
         with pytest.raises(t.EmbeddedServerError, match=r"ended with code 1(.|\n)*in use"):
-            t.EmbeddedServer(port=server.port).start()
+            t.EmbeddedServer(port=embedded.port).start()
 
     def test_chosen_port(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -192,11 +192,11 @@ class TestLife:
         assert b"MOTO_S3_DEFAULT_KEY_BUFFER_SIZE=16777216" in variables
 
     def test_proxy_of_the_environment_is_not_asked(
-        self, server: t.EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+        self, embedded: t.EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         assert urllib.request.getproxies()["http"] == "http://127.0.0.1:9"
-        server.create_bucket("direct")
+        embedded.create_bucket("direct")
 
     def test_import_does_not_load_moto(self) -> None:
         script = "import sys, object_clerk.testing.server; assert 'moto' not in sys.modules"
@@ -253,9 +253,9 @@ class TestThroughTheProxy:
         assert proxy.fired[0].response_bytes == 100
 
     def test_changed_behind_the_clients_back(
-        self, s3: Any, proxy: t.FaultProxy, server: t.EmbeddedServer
+        self, s3: Any, proxy: t.FaultProxy, embedded: t.EmbeddedServer
     ) -> None:
-        direct = client_for(server, server.endpoint_url)
+        direct = client_for(embedded, embedded.endpoint_url)
         etag = s3.put_object(Bucket="bucket", Key="c", Body=b"one")["ETag"]
         proxy.add(t.callback(lambda: direct.put_object(Bucket="bucket", Key="c", Body=b"two")))
         with pytest.raises(ClientError, match="PreconditionFailed"):

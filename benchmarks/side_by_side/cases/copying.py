@@ -126,15 +126,18 @@ def replaced_at_guarded_delete(scene: Scene) -> Judge:
 @CASES.add("E17", "move", faultless=True)
 def self_move(scene: Scene) -> Judge:
     """A move onto itself."""
-    data = _object(scene)
-    scene.target = scene.key
-    return lambda outcome: verdicts.self_move(outcome, scene.stored(scene.key), data)
+    return _self_move(scene, _object(scene))
 
 
 @CASES.add("E17", "move", faultless=True)
 def self_move_of_parts(scene: Scene) -> Judge:
     """A move of an object of parts onto itself."""
-    data = scene.put_parts(scene.key, content(12 * MIB), PART, PART)
     scene.job["part_bytes"] = PART
+    return _self_move(scene, scene.put_parts(scene.key, content(12 * MIB), PART, PART))
+
+
+def _self_move(scene: Scene, data: bytes) -> Judge:
+    if not scene.armed:
+        return _move(scene, data)
     scene.target = scene.key
     return lambda outcome: verdicts.self_move(outcome, scene.stored(scene.key), data)

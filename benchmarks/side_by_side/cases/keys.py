@@ -53,15 +53,14 @@ def page_fails(scene: Scene) -> Judge:
 @CASES.add("E26", "list")
 def page_repeated(scene: Scene) -> Judge:
     """The first page of a listing comes twice."""
-    scene.arm("repeat", faults.OtherPage(lambda first: first), when=_lists(scene), times=None)
+    scene.arm("repeat", faults.FirstPageTwice(), when=_lists(scene), times=None)
     return _listing(scene)
 
 
 @CASES.add("E26", "list")
 def page_empty(scene: Scene) -> Judge:
-    """An empty page comes in between."""
-    action = faults.OtherPage(faults.without_entries)
-    scene.arm("empty", action, when=_lists(scene), times=None)
+    """The first page of a listing is empty, but says that there are more."""
+    scene.arm("empty", faults.EmptyPageFirst(), when=_lists(scene), times=None)
     return _listing(scene)
 
 

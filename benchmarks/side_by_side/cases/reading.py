@@ -38,7 +38,7 @@ def _judge(scene: Scene, *wanted: bytes, before: bytes | None = None) -> Judge:
 def flip_once(scene: Scene) -> Judge:
     """One bit of a download flips, once."""
     data = _object(scene)
-    scene.arm("flip", faults.FlipAt(1000), when=scene.reads)
+    scene.arm("flip", faults.FlipAt(1000), when=scene.reads, times=None)
     return _judge(scene, data)
 
 
@@ -46,7 +46,7 @@ def flip_once(scene: Scene) -> Judge:
 def flip_with_crc32(scene: Scene) -> Judge:
     """One bit flips, once, of an object that was stored with a CRC32."""
     data = scene.put(scene.key, content(MIB), ChecksumAlgorithm="CRC32")
-    scene.arm("flip", faults.FlipAt(1000), when=scene.reads)
+    scene.arm("flip", faults.FlipAt(1000), when=scene.reads, times=None)
     return _judge(scene, data)
 
 
@@ -61,7 +61,7 @@ def flip_always(scene: Scene) -> Judge:
     """One bit flips every time; the target is a good older file."""
     data = _object(scene)
     scene.write(_OLD)
-    scene.arm("flip", faults.FlipAt(1000), when=scene.reads, times=None)
+    scene.arm("flip", faults.FlipAt(1000, times=None), when=scene.reads, times=None)
     return _judge(scene, data, before=_OLD)
 
 
@@ -69,12 +69,7 @@ def flip_always(scene: Scene) -> Judge:
 def flip_in_range(scene: Scene) -> Judge:
     """One bit of one range of a parallel download flips."""
     data = _object_of_parts(scene)
-    at = 9 * MIB
-    scene.arm(
-        "flip",
-        faults.FlipAt(at),
-        when=lambda request: scene.reads(request) and faults.covers(request, at),
-    )
+    scene.arm("flip", faults.FlipAt(9 * MIB), when=scene.reads, times=None)
     return _judge(scene, data)
 
 
@@ -166,38 +161,41 @@ def wrong_range(scene: Scene) -> Judge:
 def read_exactly(scene: Scene) -> Judge:
     """The last bytes flip, and the caller reads just as many as there are."""
     data = _object(scene)
-    at = len(data) - 10
     scene.job["size"] = len(data)
-    scene.arm(
-        "flip",
-        faults.FlipAt(at),
-        when=lambda request: scene.reads(request) and faults.covers(request, at),
-    )
+    scene.arm("flip", faults.FlipAt(len(data) - 10), when=scene.reads, times=None)
     return _judge(scene, data)
 
 
 @CASES.add("E20", "get_file", "get", faultless=True)
 def foreign_parts(scene: Scene) -> Judge:
     """The object has parts of 8 million bytes."""
-    return _judge(scene, scene.put_parts(scene.key, content(20_000_000), 8_000_000, 8_000_000))
+    return _foreign(scene, content(20_000_000), 8_000_000, 8_000_000)
 
 
 @CASES.add("E20", "get_file", "get", faultless=True)
 def unequal_parts(scene: Scene) -> Judge:
     """The object has parts of odd and unequal sizes."""
-    sizes = (PART + 11, PART + 7777)
-    return _judge(scene, scene.put_parts(scene.key, content(_SIZE), *sizes))
+    return _foreign(scene, content(_SIZE), PART + 11, PART + 7777)
+
+
+def _foreign(scene: Scene, data: bytes, *sizes: int) -> Judge:
+    if scene.armed:
+        scene.put_parts(scene.key, data, *sizes)
+    else:
+        scene.put(scene.key, data)
+    return _judge(scene, data)
 
 
 @CASES.add("E21", "get_file")
 def killed(scene: Scene) -> Judge:
     """Killed in the middle; the target is a good older file."""
-    _object_of_parts(scene)
+    data = _object_of_parts(scene)
     scene.write(_OLD)
     reached = threading.Event()
     scene.arm("stall", faults.StallInside(MIB, reached), when=scene.reads, times=None)
-    if scene.armed:
-        scene.kill_at = reached
+    if not scene.armed:
+        return _judge(scene, data)
+    scene.kill_at = reached
     return lambda _: verdicts.stopped(scene.local(), _OLD)
 
 
@@ -205,7 +203,8 @@ def killed(scene: Scene) -> Judge:
 def disk_full(scene: Scene) -> Judge:
     """The disk is full; the target is a good older file."""
     data = scene.put(scene.key, content(6 * MIB))
-    scene.small_disk(4 * MIB)
+    if scene.armed:
+        scene.small_disk(4 * MIB)
     scene.write(_OLD)
     return _judge(scene, data, before=_OLD)
 

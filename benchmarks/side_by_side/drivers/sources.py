@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from _typeshed import WriteableBuffer as Buffer
+
 REGION = "us-east-1"
 MIB = 1 << 20
 
@@ -29,7 +31,7 @@ class Failed(Exception):
 
 
 class BreakingStream(io.RawIOBase):
-    """The first bytes of a file; then reading raises."""
+    """The first bytes of a file; if there are more, reading then raises."""
 
     def __init__(self, path: str, good: int) -> None:
         self._file = Path(path).open("rb")  # noqa: SIM115 - closed with the stream
@@ -39,14 +41,14 @@ class BreakingStream(io.RawIOBase):
         """It is for reading."""
         return True
 
-    def read(self, size: int | None = -1) -> bytes:
+    def readinto(self, buffer: Buffer) -> int:
         """The next bytes, as many as there are before it breaks."""
-        if not self._left:
+        if not self._left and self._file.read(1):
             raise Broken("the producer broke")
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
-        data = self._file.read(wanted)
-        self._left -= len(data)
-        return data
+        view = memoryview(buffer)
+        got = self._file.readinto(view[: self._left])
+        self._left -= got
+        return got
 
     def close(self) -> None:
         """Close the file too."""
@@ -55,7 +57,7 @@ class BreakingStream(io.RawIOBase):
 
 
 def blocks(path: str, good: int) -> io.BufferedReader:
-    """The good bytes of a file, to be read in blocks; then reading raises :class:`Broken`."""
+    """The good bytes of a file, to be read in blocks; before more reading raises Broken."""
     return io.BufferedReader(BreakingStream(path, good), MIB)
 
 

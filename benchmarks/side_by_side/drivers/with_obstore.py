@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ def version() -> str:
 
 def _store(job: Job) -> Any:
     options: dict[str, Any] = {"allow_http": True}
+    retries: dict[str, Any] | None = None
     if job.deadline_s is not None:
         options["timeout"] = f"{job.deadline_s:.0f}s"
+        retries = {"retry_timeout": datetime.timedelta(seconds=job.deadline_s)}
     return S3Store(
         job.bucket,
         endpoint=job.endpoint_url,
@@ -33,6 +36,7 @@ def _store(job: Job) -> Any:
         region=sources.REGION,
         virtual_hosted_style_request=False,
         client_options=options,
+        retry_config=retries,
     )
 
 

@@ -39,8 +39,6 @@ def _run(job: Job, *arguments: str, to: str = "") -> str:
         part = f"{job.part_bytes}B"
         options += ["--s3-upload-cutoff", part, "--s3-chunk-size", part]
         options += ["--multi-thread-cutoff", part, "--multi-thread-chunk-size", part]
-    if job.deadline_s is not None:
-        options += ["--max-duration", f"{job.deadline_s}s", "--cutoff-mode", "hard"]
     return sources.run([sources.command("rclone"), *arguments, *options], environment, to)
 
 
@@ -53,7 +51,15 @@ def _get(job: Job) -> None:
 
 
 def _get_file(job: Job) -> None:
-    _run(job, "copyto", _at(job, job.key), job.path)
+    if job.deadline_s is None:
+        _run(job, "copyto", _at(job, job.key), job.path)
+        return
+    # A limit on the time holds for directories only.
+    directory, _, name = job.key.rpartition("/")
+    place = Path(f"{job.path}.directory")
+    limit = ["--max-duration", f"{job.deadline_s}s", "--cutoff-mode", "hard"]
+    _run(job, "copy", _at(job, directory), str(place), "--include", f"/{name}", *limit)
+    (place / name).replace(job.path)
 
 
 def _put(job: Job) -> None:

@@ -1,0 +1,124 @@
+"""I5 to I8: errors, limits and events; and that what passes is no reason to fail."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from object_clerk.events import Failed, Finished, Transferred
+from object_clerk.exceptions import ObjectClerkException
+from tests.simulation.aftermath import ANSWER_LOST
+from tests.simulation.faults import CORRUPTING, OTHERS, PASSING
+from tests.simulation.wire import Crash
+from tests.simulation.world import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.simulation.outcome import Outcome
+
+#: Requests that a fault may cost besides all of the usual ones again.
+SPARE = 6
+
+#: Requests that the longest job takes: a move on conditions, with all questions to the server.
+MOST_USUAL = 110
+
+_SENDING_PARTS = ("upload_part", "upload_part_copy")
+
+
+def conduct(outcome: Outcome) -> Iterator[str]:
+    """Judge how it was done."""
+    yield from _error(outcome)
+    yield from _limits(outcome)
+    yield from _events(outcome)
+
+
+def _error(outcome: Outcome) -> Iterator[str]:
+    error = outcome.error
+    if error is None or isinstance(error, Crash):
+        return
+    if not isinstance(error, ObjectClerkException):
+        yield f"I5: {error!r} is none of our errors"
+        return
+    chain: list[BaseException | None] = [error, error.__cause__, error.__context__]
+    notes = getattr(error, "__notes__", [])
+    texts = [text for each in chain if each is not None for text in (str(each), repr(each))]
+    if any(SECRET in text for text in [*texts, *notes]):
+        yield "I8: the error tells the secret key"
+    if error.operation is None or error.bucket is None:
+        yield f"the error does not say what it is about: {error!r}"
+    again = pickle.loads(pickle.dumps(error))
+    if (type(again), str(again)) != (type(error), str(error)):
+        yield "the error changes when it is pickled"
+    if outcome.usual().error is None and bearable(outcome):
+        yield f"it failed for what it should bear: {type(error).__name__}: {error}"
+
+
+def bearable(outcome: Outcome) -> bool:
+    """Whether all that went wrong would have passed within the tries that are allowed."""
+    counts, job, place = outcome.counts, outcome.job, outcome.place
+    if place.tries < 0 or counts.keys() - PASSING - CORRUPTING:
+        return False
+    corrupted = sum(counts[kind] for kind in CORRUPTING)
+    usual = outcome.usual().retries  # second looks at objects of unknown parts are retries too
+    if corrupted + usual > 2 or sum(counts.values()) - corrupted >= place.tries:
+        return False
+    if corrupted and (job.verb == "reader" or job.form == "file object"):
+        return False  # what was handed over cannot be taken back
+    if corrupted and job.condition:
+        return False  # what was spoilt under a condition cannot be replaced under the same one
+    if "late" in counts and place.profile.etag != "md5":
+        return False  # the same bytes, arriving twice, have another ETag there
+    traits = place.profile.traits
+    kinds = {
+        each.fault.kind for each in outcome.log if each.fault and each.method in _SENDING_PARTS
+    }
+    # A stream cannot begin anew, and such a server takes no part twice.
+    one_chance = not (traits.part_replaceable and traits.upload_survives_bad_part)
+    return not (one_chance and kinds & (ANSWER_LOST | CORRUPTING))
+
+
+def _limits(outcome: Outcome) -> Iterator[str]:
+    made, faults = len(outcome.log), sum(outcome.counts.values())
+    if made > SPARE * (1 + faults):  # else it cannot be too many, whatever is usual
+        usual = outcome.usual().requests
+        if outcome.counts.keys() & OTHERS:
+            usual = max(usual, MOST_USUAL)  # what others did may have made it another job
+        most = (usual + SPARE) * (1 + faults)
+        if made > most:
+            yield f"I6: {made} requests, where {usual} are usual and {most} are the most"
+    if outcome.job.verb in ("reader", "list"):  # the consumer sets the pace, step by step
+        return
+    # The last attempt may take a minute, and so may each of those that clean up in 30 seconds.
+    most_s = outcome.place.deadline_s + 2 * 60 + 30
+    if outcome.elapsed_s > most_s:
+        yield f"I7: {outcome.elapsed_s:.0f} s, where {most_s:.0f} are the most"
+
+
+def _events(outcome: Outcome) -> Iterator[str]:
+    events, job = outcome.world.events, outcome.job
+    if any(SECRET in repr(event) for event in events):
+        yield "I8: an event tells the secret key"
+    if outcome.crashed or job.verb == "list":
+        return
+    ends = Counter(type(event) for event in events if isinstance(event, (Finished, Failed)))
+    wanted = Finished if outcome.error is None else Failed
+    if ends != {wanted: 1}:
+        yield f"the ends that were announced are {dict(ends)}"
+    if outcome.error is None and job.form != "some of it":
+        yield from _progress(outcome)
+
+
+def _progress(outcome: Outcome) -> Iterator[str]:
+    job = outcome.job
+    if job.verb in ("delete", "delete-many") or "short" in outcome.counts:
+        return
+    sizes = {job.size}
+    if job.verb != "upload":
+        sizes = {len(data) for data in outcome.contents(outcome.world.source)}
+    if job.stage:
+        sizes = {2 * size for size in sizes}  # to the staging key, and from there
+    moved = sum(e.delta_bytes for e in outcome.world.events if isinstance(e, Transferred))
+    if moved not in sizes:
+        yield f"progress tells of {moved} bytes, of {sizes}"
