@@ -222,6 +222,8 @@ class Copy:
             return Pin(etag, source.size, version_of(answer), answer), SWITCHED_OFF
         try:
             copied = self.look_at_copy(source, version_of(answer))
+            # Only a version that the answer names is surely ours; it is wrong until it is proved.
+            self._wrong = copied if version_of(answer) else None
             return copied, self._compare(source, copied) if self.verify else SWITCHED_OFF
         except ObjectVerificationException as error:
             if etag:
@@ -233,7 +235,6 @@ class Copy:
 
     def _compare(self, source: Pin, copied: Pin) -> Finding:
         """Prove a copy that was made in one request, or whose parts prove nothing."""
-        self._wrong = copied  # until it is found to be right
         recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
         if recomputed and parts_of(source.etag) == 0 and copied.etag == source.etag:
             return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")

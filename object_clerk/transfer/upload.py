@@ -321,7 +321,9 @@ class Upload:
         expected = body.digests.md5.hex()
         finding = judge_stored(expected, facts["etag"], size, None)
         if finding is None:  # the answer did not settle it, so ask for the object itself
-            self._stored = head = self.head(facts["version_id"])
+            head = self.head(facts["version_id"])
+            # With the ETag of the answer it is surely ours.
+            self._stored = head if head.etag == facts["etag"] else None
             facts["etag"] = head.etag
             checksums = {CRC32.member: {body.digests.checksum_crc32}} if crc32 else {}
             finding = self.judge(expected, head, size, checksums) or self.read_back(

@@ -184,6 +184,8 @@ def test_source_is_deleted_last(size: int, clerk: ObjectClerk, s3: S3Client, buc
 
     # An aborted multipart copy (where the server has none) is a DELETE too, with an uploadId.
     deletes = wire.where(lambda each: each.method == "DELETE" and "uploadId" not in each.query)
+    # The server is asked about conditional deletes with a key that nobody has.
+    deletes = [each for each in deletes if ".object-clerk-" not in each.path]
     assert [each.path for each in deletes] == [f"/{bucket}/from"]
     assert wire.sent[-1] is deletes[0]
 
@@ -232,7 +234,7 @@ def test_source_that_cannot_be_deleted(
 ) -> None:
     """Check 14: the copy is there and proved, the error says so, and again is safe."""
     proxied.upload_object(blob(SMALL), bucket, "from")
-    proxy.add(status_before(403, "AccessDenied", method="DELETE"))
+    proxy.add(status_before(403, "AccessDenied", method="DELETE", times=None))
     with pytest.raises(MoveIncomplete) as caught:
         proxied.move_object(bucket, "from", bucket, "to")
 
@@ -240,6 +242,7 @@ def test_source_that_cannot_be_deleted(
     assert caught.value.receipt is not None
     assert (caught.value.receipt.key, caught.value.receipt.verdict) == ("to", Verdict.CONTENT)
     assert caught.value.status == 403
+    proxy.clear()
     proxied.move_object(bucket, "from", bucket, "to")
     assert keys(s3, bucket) == ["to"]
     assert stored(s3, bucket, "to") == blob(SMALL)

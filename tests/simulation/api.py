@@ -150,8 +150,7 @@ class Api:
         }
         if self.is_versioned(given):
             answer["VersionId"] = version.version_id
-        if self.profile.etag == "kms":
-            answer["ServerSideEncryption"] = "aws:kms"
+        answer |= self.encryption()
         if given.get("ChecksumMode") == "ENABLED" or not self.traits.range_without_checksum:
             answer |= version.checksums
             if version.checksum_type and self.traits.verifies_checksum_header:
@@ -194,7 +193,7 @@ class Api:
     def head_object(self, given: Params) -> Answer:
         version = self.find(given)
         self._check_read(given, version)
-        data, described = self._part(given, version)
+        data, described = self._part(given, version, self.traits.head_part_number)
         answer = self.describe(version, given) | described
         answer["ContentLength"] = len(data)
         headers = {"etag": answer["ETag"], "content-length": str(len(data))}
@@ -206,7 +205,7 @@ class Api:
         """GetObject; the `Body` is bytes here, `wire` makes a stream of it."""
         version = self.find(given)
         self._check_read(given, version)
-        data, described = self._part(given, version)
+        data, described = self._part(given, version, self.traits.get_part_number)
         answer = self.describe(version, given) | described
         if match := _RANGE.fullmatch(given.get("Range", "")):
             begin, size = int(match[1]), len(version.data)
@@ -230,9 +229,9 @@ class Api:
         if unwanted and self.traits.get_if_none_match and unwanted.strip('"') == version.etag:
             raise client_error("head_object", "NotModified", 304)
 
-    def _part(self, given: Params, version: Version) -> tuple[bytes, Answer]:
+    def _part(self, given: Params, version: Version, heeded: bool) -> tuple[bytes, Answer]:
         number = given.get("PartNumber")
-        if number is None or not self.traits.get_part_number:
+        if number is None or not heeded:
             return version.data, {}
         sizes = version.part_sizes or (len(version.data),)
         if not 0 < number <= len(sizes):
@@ -259,8 +258,7 @@ class Api:
 
     def _stored(self, given: Params, version: Version) -> Answer:
         answer: Answer = {"ETag": f'"{version.etag}"', **self._version_id(given, version)}
-        if self.profile.etag == "kms":
-            answer["ServerSideEncryption"] = "aws:kms"
+        answer |= self.encryption()
         if self.traits.verifies_checksum_header:
             answer |= version.checksums
         return answer
@@ -271,8 +269,7 @@ class Api:
     def copy_object(self, given: Params) -> Answer:
         origin = given["CopySource"]
         source = self.copy_source(given)
-        honoured = self.profile.copy_target_conditions
-        self.check_conditions(given, "honoured" if honoured else "ignored", honoured)
+        self.check_conditions(given, self.profile.copy_if_match, self.traits.copy_if_none_match)
         is_same = (origin["Bucket"], origin["Key"]) == (given["Bucket"], given["Key"])
         replaces = given.get("MetadataDirective") == "REPLACE"
         if is_same and not replaces and self.traits.copy_to_itself_rejected:
@@ -282,7 +279,7 @@ class Api:
         version = self.store.version([data], True, kept)
         if not replaces:
             version.metadata, version.tags = dict(source.metadata), source.tags
-        if self.profile.carries_etag:
+        if not self.traits.copy_etag_computed:
             version.etag = source.etag
         algorithms = {name.removeprefix("Checksum") for name in source.checksums}
         algorithms = {given["ChecksumAlgorithm"]} if "ChecksumAlgorithm" in given else algorithms
@@ -292,7 +289,12 @@ class Api:
         result = {"ETag": f'"{version.etag}"', "LastModified": version.modified}
         if self.traits.verifies_checksum_header:
             result |= version.checksums
-        return {"CopyObjectResult": result, **self._version_id(given, version)}
+        found = {"CopyObjectResult": result, **self._version_id(given, version)}
+        return found | self.encryption()
+
+    def encryption(self) -> Answer:
+        """What an answer says of the encryption of what was stored."""
+        return {"ServerSideEncryption": "aws:kms"} if self.profile.etag == "kms" else {}
 
     def copy_source(self, given: Params) -> Version:
         """The version to copy, if it is the one that is wanted."""

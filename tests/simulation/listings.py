@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.api import Answer, Api, Params, accepts
+from tests.simulation.errors import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,9 +106,16 @@ class Listings(Api):
         answer: Answer = {"IsTruncated": more}
         if page:
             answer["Uploads"] = [
-                {"Key": key, "UploadId": upload_id, "Initiated": self.store.now()}
+                {"Key": key, "UploadId": upload_id, "Initiated": self._initiated()}
                 for key, upload_id in page
             ]
         if more:
             answer["NextKeyMarker"], answer["NextUploadIdMarker"] = page[-1]
+        date = email.utils.format_datetime(self.store.now(), usegmt=True)
+        answer["ResponseMetadata"] = metadata(headers={"date": date})
         return answer
+
+    def _initiated(self) -> datetime.datetime:
+        if self.traits.upload_initiated:
+            return self.store.now()
+        return datetime.datetime(2010, 11, 10, tzinfo=datetime.UTC)

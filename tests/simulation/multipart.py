@@ -54,9 +54,7 @@ class S3(Listings):
                 del self.store.uploads[upload.upload_id]
             raise
         part = self._keep_part(upload, given["PartNumber"], self.store.kept_of(data))
-        answer: Answer = {"ETag": f'"{part.etag}"'}
-        if self.profile.etag == "kms":
-            answer["ServerSideEncryption"] = "aws:kms"
+        answer: Answer = {"ETag": f'"{part.etag}"', **self.encryption()}
         if self.traits.verifies_checksum_header and self.traits.returns_checksum:
             for name in ALGORITHMS:
                 if given.get(f"Checksum{name}") is not None:
@@ -79,9 +77,10 @@ class S3(Listings):
                 raise self.error("InvalidRange", 416)
             data = data[int(match[1]) : int(match[2]) + 1]
         part = self._keep_part(upload, given["PartNumber"], self.store.kept_of(data))
+        result: Answer = {"ETag": f'"{part.etag}"', "LastModified": part.modified}
         if not self.traits.upload_part_copy:
-            return {"CopyPartResult": {"LastModified": part.modified}}
-        return {"CopyPartResult": {"ETag": f'"{part.etag}"', "LastModified": part.modified}}
+            del result["ETag"]
+        return {"CopyPartResult": result, **self.encryption()}
 
     @accepts(WHERE + "UploadId MaxParts PartNumberMarker")
     def list_parts(self, given: Params) -> Answer:
@@ -171,16 +170,17 @@ class S3(Listings):
         )
 
     def _check_whole(self, given: Params, parts: list[Version]) -> None:
-        if not self.traits.verifies_checksum_header:
-            return
-        size = given.get("MpuObjectSize")
         data = b"".join(part.data for part in parts)
-        if size is not None and int(size) != len(data):
+        size = int(given.get("MpuObjectSize", len(data)))
+        if size != len(data) and self.traits.object_size_compared:
             raise self.error("InvalidRequest", 400)
-        if given.get("ChecksumType") == "FULL_OBJECT":
-            for name in ALGORITHMS:
-                if given.get(f"Checksum{name}") not in (None, checksum(name, data)):
-                    raise self.error("BadDigest", 400)
+        if given.get("ChecksumType") != "FULL_OBJECT":
+            return
+        for name in ALGORITHMS:
+            stated = given.get(f"Checksum{name}")
+            wrong = stated != checksum(name, data) and self.traits.full_object_checksum
+            if stated is not None and (wrong or self.profile.refuses_full_object):
+                raise self.error("BadDigest", 400)
 
     def _sum_up(
         self, upload: Upload, given: Params, version: Version, parts: list[Version]

@@ -18,12 +18,12 @@ class Profile:
     Attributes:
         name: what it is called in the account of a run.
         traits: what was measured on the server.
-        carries_etag: CopyObject gives the copy the ETag of its source.
-        put_if_match: what it makes of If-Match of PutObject: "honoured", "ignored", "refused", or
-            "unquoted" if it only works without the quotes.
+        put_if_match: what it makes of If-Match of PutObject where the traits say that it does not
+            work: "ignored", "refused" (501), or "unquoted" if it does without the quotes.
         complete_if_match: the same of CompleteMultipartUpload.
+        copy_if_match: the same of CopyObject.
         complete_etag_empty: the answer to Complete has an ETag of no characters.
-        copy_target_conditions: CopyObject honours If-Match and If-None-Match for its target.
+        refuses_full_object: any checksum of the whole is refused at Complete, right ones too.
         etag: "md5" as usual; "kms" for one that looks like an MD5 and is none, as the answer
             says; "impostor" for the same without a word; "opaque" for one of another form.
         no_version_id: requests whose answers lack the version that they made.
@@ -31,13 +31,18 @@ class Profile:
 
     name: str
     traits: Traits = dataclasses.field(default_factory=Traits)
-    carries_etag: bool = False
-    put_if_match: str = "honoured"
+    put_if_match: str = "ignored"
     complete_if_match: str = "ignored"
+    copy_if_match: str = "ignored"
     complete_etag_empty: bool = False
-    copy_target_conditions: bool = False
+    refuses_full_object: bool = False
     etag: str = "md5"
     no_version_id: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in ("put_if_match", "complete_if_match", "copy_if_match"):
+            if getattr(self.traits, name):
+                object.__setattr__(self, name, "honoured")
 
     @property
     def versions(self) -> bool:
@@ -45,53 +50,48 @@ class Profile:
         return self.traits.versioning
 
 
-_AWS = Profile(name="aws", complete_if_match="honoured", copy_target_conditions=True)
+#: A server that nobody has measured, and that gives little to go by.
+_POOR = Traits(
+    returns_checksum=False,
+    complete_if_match=False,
+    copy_if_none_match=False,
+    copy_if_match=False,
+    full_object_checksum=False,
+    object_size_compared=False,
+    get_object_attributes=False,
+)
 
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        _AWS,
-        dataclasses.replace(_AWS, name="kms", etag="kms"),
-        Profile(
-            name="impostor",
-            traits=Traits(returns_checksum=False, get_object_attributes=False),
-            etag="impostor",
-        ),
+        Profile(name="aws"),
+        Profile(name="kms", etag="kms"),
+        Profile(name="impostor", traits=_POOR, etag="impostor"),
         Profile(
             name="opaque",
-            traits=Traits(
-                returns_checksum=False,
-                verifies_checksum_header=False,
-                delete_if_match=False,
-                get_object_attributes=False,
+            traits=dataclasses.replace(
+                _POOR, verifies_checksum_header=False, delete_if_match=False
             ),
             etag="opaque",
         ),
         Profile(name="moto", traits=TRAITS["moto"]),
-        Profile(
-            name="ministack",
-            traits=TRAITS["ministack"],
-            carries_etag=True,
-            complete_if_match="honoured",
-        ),
-        Profile(name="rclone", traits=TRAITS["rclone"], put_if_match="ignored"),
+        Profile(name="ministack", traits=TRAITS["ministack"], refuses_full_object=True),
+        Profile(name="rclone", traits=TRAITS["rclone"]),
         Profile(
             name="swift",
             traits=TRAITS["swift"],
-            carries_etag=True,
             put_if_match="refused",
             complete_if_match="refused",
-            copy_target_conditions=True,
+            copy_if_match="refused",
             no_version_id=frozenset({"complete_multipart_upload"}),
         ),
         Profile(
             name="ceph",
             traits=TRAITS["ceph"],
-            carries_etag=True,
             put_if_match="unquoted",
             complete_etag_empty=True,
             no_version_id=frozenset({"copy_object"}),
         ),
-        Profile(name="minio", traits=TRAITS["minio"], complete_if_match="honoured"),
+        Profile(name="minio", traits=TRAITS["minio"]),
     )
 }
