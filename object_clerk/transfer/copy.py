@@ -16,7 +16,13 @@ from urllib.parse import urlencode
 
 from object_clerk.checksum.digest import Digests, md5_of
 from object_clerk.checksum.etag import bare, composite_of, parts_of
-from object_clerk.checksum.evidence import choose, etag_may_differ, evidence_of, judge_read
+from object_clerk.checksum.evidence import (
+    choose,
+    etag_may_differ,
+    evidence_of,
+    judge_read,
+    require_evidence,
+)
 from object_clerk.checksum.hasher import Hasher, Hashing, Layout
 from object_clerk.checksum.layout import (
     PartRange,
@@ -111,6 +117,7 @@ class Copy:
         self.copied: Pin | None = None
         self._attempted = False
         self._guess_failed = False
+        self._opaque = False
         self._wrong: Pin | None = None
         self._told: list[int] = []
 
@@ -244,6 +251,7 @@ class Copy:
         ways = [e.way for e in choose(evidence, suspicious=True)]
         ours = self._hashed(self.target, copied, dict.fromkeys([*ways, Hashing()]))
         with contextlib.suppress(ObjectVerificationException):
+            require_evidence(source, evidence)
             found = judge_read(evidence, source.size, ours)
             return Finding(
                 found.verdict, f"the copy was read back and has the source's {found.basis}"
@@ -289,7 +297,8 @@ class Copy:
         """
         bucket, key = self.target
         layout, trust = self._layout(source)
-        reads = self.verify is Verification.STRICT and trust is _Trust.NONE
+        opaque = etag_may_differ(source.answer)
+        reads = self.verify is Verification.STRICT and trust is _Trust.NONE and not opaque
         with MultipartUpload(
             self.op,
             self.connection,
@@ -316,7 +325,7 @@ class Copy:
             copied = _publish(self.op, self, source, multipart, done, expected)
         if not self.verify:
             return copied, SWITCHED_OFF
-        if expected and copied.etag == expected and (add_up or reads):
+        if copied.etag == expected and (add_up or (reads and not self._opaque)):
             how = "in the source's parts" if add_up else "in parts, with the source read beside it"
             return copied, Finding(Verdict.CONTENT, f"copied {how}, with the same ETags")
         return copied, self._compare(source, copied)
@@ -408,7 +417,9 @@ class Copy:
         etag = answer["CopyPartResult"].get("ETag")
         if not etag:
             raise _PartsUnsupported("the server gave no ETag for a copied part")
-        if reads and parts_of(bare(etag)) == 0:
+        if parts_of(bare(etag)) != 0 or etag_may_differ(answer):
+            self._opaque = True  # it is no MD5, whatever it looks like
+        elif reads:
             self.op.allow_for(part.length)
             digest = md5_of(self._stream(self.source, source, part)).hex()
             if digest != bare(etag):

@@ -284,6 +284,8 @@ def _save(op: Operation, download: Download, path: Path, resume: bool) -> Receip
     proof = download.proof(pinned)
     identity = _identity(download, pinned) if resume else None
     with _taken_back(op) as took, partial_beside(path, pinned.size, identity) as file:
+        if not download.verify:
+            file.done.clear()  # a journal is only good for what is verified afterwards
         fetch = _Fetch(download, pinned, file, took)
         frontier = _Frontier(file, proof.hasher, took)
         run_parts(

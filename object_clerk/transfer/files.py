@@ -96,8 +96,11 @@ class ResumableFile(PartialFile):
                 os.close(self.fd)
                 raise ObjectClerkFileException(f"another process is downloading to {path}")
             self._remove_others(stem)
+            is_new = os.fstat(self.fd).st_size == 0
             self._journal = self.temporary.with_suffix(".journal").open("a+", encoding="ascii")
             self._journal.seek(0)
+            if is_new:  # then the journal is left over, from a process that died
+                self.forget()
             for line in self._journal:
                 if match := _STRETCH.fullmatch(line):
                     self.done.add((int(match[1]), int(match[2])))
@@ -116,8 +119,8 @@ class ResumableFile(PartialFile):
             if other != self.temporary:
                 with contextlib.suppress(OSError), other.open("rb") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    other.unlink()
                     other.with_suffix(".journal").unlink(missing_ok=True)
+                    other.unlink()
 
     def note(self, offset: int, length: int) -> None:
         """Remember a stretch that has been written."""

@@ -24,7 +24,7 @@ from object_clerk.receipt import Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import AlreadyMoved
-from object_clerk.transfer.multipart import insist
+from object_clerk.transfer.multipart import begin, insist
 from object_clerk.transfer.stream import Pin, pin, version_of
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ def _delete_if_unchanged(op: Operation, copy: Copy, source: Pin, guard: SourceGu
     match = None if support is Support.REFUSED else source.answer.get("ETag")
     try:
         _delete(op, copy, IfMatch=match)
+    except ObjectNotFoundException:
+        return "the source was gone already when it was to be deleted"
     except PreconditionFailed as error:
         begun = time.monotonic()
         if not _unchanged(_look(op, copy), source):
@@ -266,12 +268,10 @@ def _refuse_same_object(op: Operation, copy: Copy) -> None:
         f"{bucket}/{key} and {other_bucket}/{other_key} are two names of one object, or cannot be "
         "told apart; it was kept"
     )
-    upload_id = None
-    with contextlib.suppress(ObjectClerkException):
-        begun = connection.call(op, "create_multipart_upload", Bucket=other_bucket, Key=other_key)
-        upload_id = begun.get("UploadId")
-    if upload_id is None:
-        raise refusal
+    try:
+        upload_id = begin(op, connection, {"Bucket": other_bucket, "Key": other_key})
+    except ObjectClerkException as error:
+        raise refusal from error
     try:
         request(op, connection, "list_parts", Bucket=bucket, Key=key, UploadId=upload_id)
     except ObjectNotFoundException:

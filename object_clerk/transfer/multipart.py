@@ -39,8 +39,9 @@ CLEANING_UP = Patience(connection=RetryPolicy(0.5, 2.0, (0.0, 0.5), 5.0, 4), dea
 
 
 def insist(op: Operation, connection: Connection, method: str, **parameters: Any) -> dict[str, Any]:
-    """Make one request that ends or prepares something; its time begins when it is needed."""
-    return request(op.child(method, CLEANING_UP), connection, method, **parameters)
+    """Make one request that prepares or ends something; one that ends it has a time of its own."""
+    ends = method.startswith(("abort_", "delete_"))
+    return request(op.child(method, CLEANING_UP) if ends else op, connection, method, **parameters)
 
 
 class MultipartUpload:
@@ -62,8 +63,9 @@ class MultipartUpload:
     ) -> None:
         self._op = op
         self._connection = connection
-        self.where = {**where, "UploadId": _begin(op, connection, {**where, **parameters})}
+        self.where = {**where, "UploadId": begin(op, connection, {**where, **parameters})}
         self._tried_to_publish = False
+        self._recorded = Record.of(parameters).tx is not None
 
     def fill(
         self, workers: int, tasks: Iterable[Callable[[], dict[str, Any]]]
@@ -177,10 +179,10 @@ class MultipartUpload:
 
     def _is_ours(self, head: Pin, tx: str, expected: str, answered: str | None) -> bool:
         found = Record.of(head.answer).tx
-        if found:
-            return found == tx
-        # Without a record, which a store may drop, the ETags have to tell.
-        return (answered or head.etag) == expected if expected else answered is not None
+        if found or head.etag == expected:
+            return (found or tx) == tx
+        # Only where no record was sent, the answer may speak for an object with another ETag.
+        return not self._recorded and (answered == expected if expected else answered is not None)
 
     def _complete(
         self, parts: list[dict[str, Any]], parameters: Mapping[str, Any]
@@ -232,7 +234,8 @@ def _page_of_parts(
 
 
 @retried
-def _begin(op: Operation, connection: Connection, parameters: Mapping[str, Any]) -> str:
+def begin(op: Operation, connection: Connection, parameters: Mapping[str, Any]) -> str:
+    """Begin a multipart upload; its id."""
     answer = connection.call(op, "create_multipart_upload", **parameters)
     if not (upload_id := answer.get("UploadId")):
         raise ObjectClerkServerInternalException(

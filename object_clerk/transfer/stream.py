@@ -32,7 +32,7 @@ CHECKSUMS = {"ChecksumMode": "ENABLED"}
 
 #: A body is read in small steps at first and whenever it comes slowly, so that a deadline is not
 #: missed by much. One that brings less than this in a minute is given up, and resumed.
-FIRST_STEP_BYTES = 16 << 10
+FIRST_STEP_BYTES = 4 << 10
 LEAST_STEP_BYTES = 1 << 10
 SLOW_STEP_S = 1.0
 LEAST_BYTES_PER_MINUTE = 64 << 10
@@ -121,7 +121,10 @@ def layout_told(
         if first is None:
             continue
         endpoint.part_number = Support.HONOURED
-        if fits(Layout(first), pinned.size, count):
+        rest = pinned.size - first * (count - 1)
+        if fits(Layout(first), pinned.size, count) and (
+            size_of(method, count) == rest and (count == 2 or size_of(method, 2) == first)
+        ):
             return Layout(first)
         sizes = tuple(size_of(method, number) or 0 for number in range(1, count + 1))
         return Layout(None, sizes) if fits(Layout(None, sizes), pinned.size, count) else None
@@ -282,7 +285,7 @@ class _Pace:
     def took(self, count: int, elapsed_s: float) -> None:
         """Take note of a block that came; raise if too little comes."""
         slow = elapsed_s > SLOW_STEP_S
-        self.step = max(LEAST_STEP_BYTES, self.step // 4) if slow else self.step * 4
+        self.step = max(LEAST_STEP_BYTES, self.step // 8) if slow else self.step * 8
         self.step = min(self._most, self.step)
         self._spent_s += elapsed_s
         self._bytes += count

@@ -365,9 +365,9 @@ class Upload:
         finding = judge_stored(expected, head.etag, size, head, checksums)
         weak = finding is not None and finding.verdict is Verdict.TRANSPORT
         if weak and self.learnt().content_md5 is not Support.HONOURED:
-            finding = None
-        if finding is None and self.verify is Verification.AVAILABLE:
-            return Finding(Verdict.IDENTITY, "the size is right; nothing else could be compared")
+            if self.verify is Verification.AVAILABLE:
+                return Finding(Verdict.IDENTITY, "the size is right; nothing else can be compared")
+            return None
         return finding
 
     def head(self, version_id: str | None) -> Pin:

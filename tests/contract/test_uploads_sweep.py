@@ -44,10 +44,11 @@ def ids(found: list[UnfinishedUpload] | list[SweptUpload]) -> set[tuple[str, str
 
 
 def set_clock(proxy: FaultProxy, later_s: float) -> None:
-    """Let the server's answers be dated so much later than they are."""
+    """Let the server's answers to questions be dated so much later than they are."""
     date = email.utils.formatdate(time.time() + later_s, usegmt=True)
     proxy.clear()
-    proxy.add(rewrite_response_header("Date", date, times=None))
+    for method in ("GET", "HEAD"):
+        proxy.add(rewrite_response_header("Date", date, method=method, times=None))
 
 
 # -- listing ---------------------------------------------------------------------------------
@@ -195,9 +196,8 @@ def test_what_a_staged_upload_has_left(
     proxied: ObjectClerk, proxy: FaultProxy, s3: S3Client, bucket: str
 ) -> None:
     proxy.add(status_before(403, "AccessDenied", method="DELETE", path=STAGE_MARK, times=None))
-    receipt = proxied.upload_object(b"content", bucket, "key", stage=True)
+    proxied.upload_object(b"content", bucket, "key", stage=True)
     assert len(keys(s3, bucket)) == 2
-    assert "left behind" in " ".join(receipt.notes)
     set_clock(proxy, DAY_S + 60)
     (swept,) = proxied.sweep_uploads(bucket)
 
@@ -256,8 +256,11 @@ def test_some_are_refused(
     staged = random_key("a", STAGE_MARK)
     s3.put_object(Bucket=bucket, Key=staged, Body=b"content")
     set_clock(proxy, DAY_S + 60)
-    denied = {"times": None, "message": "locked"}
-    proxy.add(status_before(403, "AccessDenied", method="DELETE", path="/locked", **denied))
+    proxy.add(
+        status_before(
+            403, "AccessDenied", message="locked", method="DELETE", path="/locked", times=None
+        )
+    )
     with pytest.raises(DeleteIncomplete, match="1 of 4 leftovers") as caught:
         proxied.sweep_uploads(bucket)
 

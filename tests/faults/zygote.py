@@ -1,9 +1,9 @@
 """Makes calls in processes of their own, at the price of a fork each.
 
 An interpreter that has imported boto3 takes half a second to start, and a test that kills a
-process at every request needs hundreds. So one is started, which imports everything, has no
-threads, and forks a child for each call it is told of. A test process has threads, and must not
-fork by itself.
+process at every request needs hundreds. So one is started, which has all that is needed but no
+threads, and forks a child for each call it is told of. The test's own process has threads, and
+had better not fork.
 """
 
 from __future__ import annotations
@@ -131,21 +131,28 @@ class _Steps:
         return result
 
 
-def _call(told: dict[str, Any]) -> None:
+@functools.cache
+def _clerk(arguments: str) -> ObjectClerk:
+    """A clerk that will be used by the children alone, so that none has to make its own."""
+    return ObjectClerk(**json.loads(arguments))
+
+
+def _call(clerk: ObjectClerk, told: dict[str, Any]) -> None:
+    # The client has no sockets yet that it would share with its siblings, so it can stay.
+    clerk._connection._pid = os.getpid()
     arguments = told["arguments"]
     if told["piped"]:
         arguments[0] = _Pipe(arguments[0])
-    with ObjectClerk(**told["clerk"]) as clerk:
-        getattr(clerk, told["verb"])(*arguments, **told["keywords"])
+    getattr(clerk, told["verb"])(*arguments, **told["keywords"])
 
 
-def _be_child(told: dict[str, Any], report: int) -> None:
+def _be_child(clerk: ObjectClerk, told: dict[str, Any], report: int) -> None:
     """Make the call, tell of its end, and never return."""
     signal.alarm(LONGEST_CALL_S)
     steps = _Steps(told["die_at"], told["carried_out"])
     error = message = ""
     try:
-        _call(told)
+        _call(clerk, told)
     except ObjectClerkException as raised:
         error, message = type(raised).__name__, str(raised)
     except BaseException as raised:
@@ -163,15 +170,15 @@ def _tell(**answer: Any) -> None:
 def main() -> None:
     """Fork for each line on standard input; tell the child's id, and later how it ended."""
     pid = 0
-    ObjectClerk(endpoint_url="http://127.0.0.1:9", access_key="-", secret_key="-").close()
     for line in sys.stdin:
         if pid:
             os.waitpid(pid, 0)
         told = json.loads(line)
+        clerk = _clerk(json.dumps(told["clerk"]))
         read_end, write_end = os.pipe()
         pid = os.fork()
         if not pid:
-            _be_child(told, write_end)
+            _be_child(clerk, told, write_end)
         os.close(write_end)
         _tell(pid=pid)
         # Left as a zombie: whoever still means to kill this process hits no other one.

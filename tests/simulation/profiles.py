@@ -24,6 +24,7 @@ class Profile:
         copy_if_match: the same of CopyObject.
         complete_etag_empty: the answer to Complete has an ETag of no characters.
         refuses_full_object: any checksum of the whole is refused at Complete, right ones too.
+        default_checksum: what it keeps of an object that was sent without a checksum.
         etag: "md5" as usual; "kms" for one that looks like an MD5 and is none, as the answer
             says; "impostor" for the same without a word; "opaque" for one of another form.
         no_version_id: requests whose answers lack the version that they made.
@@ -36,6 +37,7 @@ class Profile:
     copy_if_match: str = "ignored"
     complete_etag_empty: bool = False
     refuses_full_object: bool = False
+    default_checksum: str | None = None
     etag: str = "md5"
     no_version_id: frozenset[str] = frozenset()
 
@@ -64,8 +66,8 @@ _POOR = Traits(
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile(name="aws"),
-        Profile(name="kms", etag="kms"),
+        Profile(name="aws", default_checksum="CRC64NVME"),
+        Profile(name="kms", default_checksum="CRC64NVME", etag="kms"),
         Profile(name="impostor", traits=_POOR, etag="impostor"),
         Profile(
             name="opaque",

@@ -162,7 +162,7 @@ class Store:
         """A version made of one body (`whole`), or of parts."""
         serial = self.next_serial()
         data = parts[0] if whole else b"".join(parts)
-        return Version(
+        version = Version(
             version_id=f"v{serial}",
             author=self.author,
             data=data,
@@ -173,6 +173,9 @@ class Store:
             tags=_tags(kept.get("Tagging", "")),
             part_sizes=() if whole else tuple(len(part) for part in parts),
         )
+        if self.profile.default_checksum and "ChecksumAlgorithm" not in kept:
+            self.add_checksum(version, self.profile.default_checksum, None, "FULL_OBJECT", parts)
+        return version
 
     def _metadata(self, given: Mapping[str, str]) -> Mapping[str, str]:
         if self.traits.metadata_case_kept:

@@ -18,6 +18,7 @@ from tests.simulation.faults import CORRUPTING, CRASHES, OTHERS, PASSING, Weathe
 from tests.simulation.profiles import PROFILES
 from tests.simulation.run import failures
 from tests.simulation.scenario import LAYOUTS, ODD, SIZES, VERBS, Job, Place, Scenario, draw
+from tests.simulation.stagecraft import PART
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -98,6 +99,9 @@ def _jobs() -> list[Job]:
 
 def _may_fail(job: Job, place: Place) -> tuple[type[Exception], ...]:
     """What a healthy run may end with: no proof, or a condition that does not hold."""
+    impostor = place.profile.etag == "impostor"
+    if job.verb == "upload" and job.size >= PART and impostor:
+        return (ObjectVerificationException,)  # such parts are not to be told from damaged ones
     if job.verb == "upload":
         return _condition(job, place)
     reads = job.verb in ("get", "download", "reader")

@@ -11,7 +11,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from tests.simulation.api import ACCEPTS, Answer, Params
-from tests.simulation.digests import ALGORITHMS, checksum
+from tests.simulation.digests import checksum
 from tests.simulation.errors import Unsupported, client_error, metadata
 from tests.simulation.faults import OTHERS, PASSING_ERRORS, Fault
 from tests.simulation.store import flipped
@@ -300,7 +300,7 @@ class Wire:
             del answer["ContentLength"]
         body = answer["Body"] = Body(data, stated, broken)
         if given.get("ChecksumMode") == "ENABLED" and "ContentRange" not in answer:
-            for name in ALGORITHMS:
+            for name in ("CRC32", "SHA1", "SHA256"):  # what botocore computes without awscrt
                 value = answer.get(f"Checksum{name}")
                 if value is not None and "-" not in value:
                     body.expected = (name, value)

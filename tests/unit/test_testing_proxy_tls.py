@@ -496,21 +496,22 @@ class TestEnd:
         proxy = t.FaultProxy(upstream.url, tls=True).start()
         assert proxy.ca_bundle is not None
         bundle = Path(proxy.ca_bundle)
-        client = self.secured(proxy)
-        wait_until(lambda: len(proxy._threads) == 2)
 
         def interrupt(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        with monkeypatch.context() as context:
-            context.setattr(threading.Thread, "join", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                proxy.close()
-        assert not bundle.exists()
-        proxy.close()
-        wait_until(lambda: proxy._threads == set())
-        assert proxy._sockets == set()
-        client.close()
+        with self.secured(proxy) as client:
+            wait_until(lambda: len(proxy._sockets) == 1)
+            with monkeypatch.context() as context:
+                context.setattr("object_clerk.testing.proxy.shut_down", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    proxy.close()
+            assert not bundle.exists()
+            proxy.close()
+            wait_until(lambda: proxy._threads == set())
+            assert proxy._sockets == set()
+            with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
+                assert client.recv(1) == b""
 
     @pytest.mark.parametrize("where", ["with", "start"])
     def test_ctrl_c(self, upstream: Upstream, tmp_path: Path, where: str) -> None:
