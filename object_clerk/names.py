@@ -19,6 +19,9 @@ _METADATA_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 #: The longest key, in bytes of UTF-8 (Amazon S3 user guide, "Naming objects").
 LONGEST_KEY_BYTES = 1024
 
+#: The longest name of a file, in bytes, on most file systems.
+LONGEST_NAME_BYTES = 255
+
 #: What the key of a temporary object has in it, before the random end.
 STAGE_MARK = ".clerk-stage-"
 _STAGED = re.compile(re.escape(STAGE_MARK) + r"[0-9a-f]{32}\Z")
@@ -62,11 +65,19 @@ def check_key(value: object) -> str:
 
 
 def random_key(near: str, mark: str) -> str:
-    """A key that nobody has yet: it begins like ``near``, has ``mark`` in it, and a random end."""
+    """A key that nobody has yet: it begins like ``near``, has ``mark`` in it, and a random end.
+
+    A long one is cut, between two of its characters, so that it still is a key, and the name
+    behind the last slash still one of a file: several stores keep objects as files.
+    """
     end = f"{mark}{uuid.uuid4().hex}"
-    # A key of full length is cut, between two of its characters.
-    begins = near.encode()[: LONGEST_KEY_BYTES - len(end)].decode(errors="ignore")
-    return begins + end
+    folder, slash, name = near.rpartition("/")
+    name = _cut(name, LONGEST_NAME_BYTES - len(end))
+    return _cut(f"{folder}{slash}{name}", LONGEST_KEY_BYTES - len(end)) + end
+
+
+def _cut(text: str, length: int) -> str:
+    return text.encode()[:length].decode(errors="ignore")
 
 
 def is_staged(key: str) -> bool:

@@ -75,7 +75,7 @@ def _cell(theatre: Theatre, case: Case, tool: Tool, timeout_s: float) -> Result:
     without = _play(theatre, case, tool, verb, timeout_s, armed=False)
     if without.cell is Cell.RIGHT:
         return result
-    return dataclasses.replace(result, cell=Cell.FAILS_ANYWAY, said=without.said)
+    return dataclasses.replace(result, cell=Cell.CANNOT, said=without.said)
 
 
 def _play(

@@ -24,7 +24,7 @@ class Cell(enum.StrEnum):
     LOSS = "LOSS"
     NEVER = "never ends"
     NOT_MET = "not met"
-    FAILS_ANYWAY = "fails anyway"
+    CANNOT = "cannot"
     NO_VERB = "n/a"
 
 
@@ -38,7 +38,7 @@ MEANINGS: dict[Cell, str] = {
     Cell.LOSS: "the last good copy of somebody's data is gone",
     Cell.NEVER: "no end within the time given, {timeout:g} seconds; then it was stopped",
     Cell.NOT_MET: "the tool did not send the request on which this can happen",
-    Cell.FAILS_ANYWAY: "the tool fails with this server also when nothing goes wrong",
+    Cell.CANNOT: "the tool cannot or will not do this with this server, also when nothing goes wrong",
     Cell.NO_VERB: "the tool has nothing that does this",
 }
 

@@ -16,7 +16,12 @@ from object_clerk.endpoint.answers import (
     of_refusal,
     unclear,
 )
-from object_clerk.exceptions import ObjectClerkException, ObjectNotFoundException
+from object_clerk.exceptions import (
+    Failure,
+    ObjectClerkException,
+    ObjectClerkServerInternalException,
+    ObjectNotFoundException,
+)
 from object_clerk.names import random_key
 
 if TYPE_CHECKING:
@@ -58,8 +63,12 @@ def _upload(
     call: Callable[..., Any], insist: Callable[..., Any], where: dict[str, Any], **parameters: str
 ) -> Iterator[Callable[..., Answer]]:
     """A function that offers parts to an upload, which is aborted in the end."""
-    upload_id = call("create_multipart_upload", **where, **parameters)["UploadId"]
-    where = {**where, "UploadId": upload_id}
+    created = call("create_multipart_upload", **where, **parameters)
+    if "UploadId" not in created:
+        raise ObjectClerkServerInternalException(
+            "the server's answer names no upload", failure=Failure.TRANSIENT
+        )
+    where = {**where, "UploadId": created["UploadId"]}
 
     def offer(number: int, **digests: str) -> Answer:
         # Swift has no part beyond 1000.

@@ -36,7 +36,7 @@ def upload_staged(upload: Upload, copy: Copy, *, allow_empty: bool) -> Receipt:
     finally:
         _remove(upload, uploaded.version_id if uploaded else None)
     return dataclasses.replace(
-        receipt,
+        upload.op.renewed(receipt),
         source=None,
         digests=uploaded.digests,
         basis=f"{receipt.basis}; staged, and proved there by {uploaded.basis}",

@@ -167,7 +167,11 @@ def sweep(
     uploads = Uploads(operation, connection, bucket, prefix)
 
     def is_old(begun: datetime | None) -> bool:
-        return begun is not None and (uploads.now - begun).total_seconds() >= older_than_s
+        if begun is None:
+            return False
+        # The date of an answer has whole seconds only, and must not be before the beginning.
+        age = uploads.now - begun.replace(microsecond=0)
+        return age.total_seconds() >= older_than_s
 
     old = [
         SweptUpload(each.key, deleted=False, upload_id=each.upload_id, initiated=each.initiated)

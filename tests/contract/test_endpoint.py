@@ -16,7 +16,7 @@ from object_clerk import (
 from object_clerk.connection import request
 from object_clerk.endpoint import Endpoint, Support
 from object_clerk.endpoint.features import FEATURES
-from object_clerk.testing import status_after, status_before
+from object_clerk.testing import body_after, status_after, status_before
 from tests.contract.support import Wire, keys, unfinished
 
 if TYPE_CHECKING:
@@ -397,6 +397,23 @@ def test_a_long_key_is_cut_to_make_another(fresh: ObjectClerk, traits: Traits, b
 
 
 # -- asking once -----------------------------------------------------------------------------
+
+
+def test_an_answer_without_an_upload_is_unclear(
+    proxied: ObjectClerk, proxy: FaultProxy, s3: S3Client, traits: Traits, bucket: str
+) -> None:
+    """It spoils no upload, and the next one asks again."""
+    proxy.add(body_after(200, b"", method="POST", query="uploads"))
+    op = proxied._new_operation("upload_object", bucket, "key")
+    call = functools.partial(proxied._connection.call, op)
+    insist = functools.partial(request, op, proxied._connection)
+    for expected in (set[Support](), {Support.HONOURED, Support.IGNORED}):
+        proxied.endpoint.learn(call, insist, bucket, "key")
+        found = {proxied.endpoint.crc32, proxied.endpoint.content_md5} - {Support.UNKNOWN}
+        assert found <= expected
+        assert bool(found) == bool(expected)
+
+    assert (proxied.endpoint.crc32 is Support.HONOURED) == traits.verifies_checksum_header
 
 
 def test_threads_ask_once(fresh: ObjectClerk, bucket: str) -> None:

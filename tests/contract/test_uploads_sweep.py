@@ -153,6 +153,15 @@ def test_old_ones_are_swept(
     assert proxied.sweep_uploads(bucket) == []
 
 
+def test_what_was_begun_just_now(clerk: ObjectClerk, s3: S3Client, bucket: str) -> None:
+    """The server's date has whole seconds: that does not make anything begin in the future."""
+    for _ in range(3):
+        begun = begin(s3, bucket, "a")
+        swept = clerk.sweep_uploads(bucket, older_than_s=0)
+
+        assert ids(swept) == begun
+
+
 def test_age_is_told_by_the_clock_of_the_server(
     proxied: ObjectClerk, proxy: FaultProxy, s3: S3Client, bucket: str
 ) -> None:

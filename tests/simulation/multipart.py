@@ -64,7 +64,7 @@ class S3(Listings):
     def _keep_part(self, upload: Upload, number: int, data: bytes) -> Version:
         if number in upload.parts and not self.traits.part_replaceable:
             raise self.error("NotImplemented", 501)
-        part = upload.parts[number] = self.store.version([data], True, upload.kept)
+        part = upload.parts[number] = self.store.version([data], True, {"ChecksumAlgorithm": None})
         return part
 
     @accepts(WHERE + "UploadId PartNumber CopySourceRange " + COPY + SSE)

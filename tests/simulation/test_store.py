@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.servers import Server, Traits
-from tests.servers.probes import MINIMUM_PART, PROBES, Subject
+from tests.servers import Server, Traits, probes
+from tests.servers.probes import PROBES, Subject
 from tests.simulation.api import ACCEPTS
 from tests.simulation.digests import checksum
 from tests.simulation.errors import Unsupported
@@ -35,19 +35,35 @@ NOT_MADE_UP = {
 }
 
 
-def made_up_client(profile: Profile, smallest_part: int = MINIMUM_PART) -> Any:
+#: The smallest part, here and there: sums in plain Python take their time.
+PART = 100
+
+
+def made_up_client(profile: Profile) -> Any:
     clock = Clock()
-    wire = Wire(S3(Store(profile, clock, smallest_part)), clock, Replay({}), print, "clerk")
+    wire = Wire(S3(Store(profile, clock, PART)), clock, Replay({}), print, "clerk")
     cast("Any", wire).create_bucket(Bucket="bucket")
     return wire
 
 
-@pytest.mark.parametrize("name", PROBES.keys() - NOT_MADE_UP)
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
-def test_it_is_like_the_server(profile: Profile, name: str) -> None:
+def _probes() -> list[tuple[Profile, str]]:
+    made_up = {"multipart_etag_kept", "copy_etag_computed"}  # where ETags are, on purpose
+    return [
+        (profile, name)
+        for profile in PROFILES.values()
+        for name in sorted(PROBES.keys() - NOT_MADE_UP)
+        if profile.etag == "md5" or name not in made_up
+    ]
+
+
+@pytest.mark.parametrize(
+    ("profile", "name"), _probes(), ids=lambda each: getattr(each, "name", each)
+)
+def test_it_is_like_the_server(
+    profile: Profile, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "MINIMUM_PART", PART)
     subject = Subject(cast("Server", None), made_up_client(profile), "bucket")
-    if profile.etag != "md5" and name in ("multipart_etag_kept", "copy_etag_computed"):
-        pytest.skip("its ETags are made up on purpose")
     assert PROBES[name](subject) == getattr(profile.traits, name)
 
 

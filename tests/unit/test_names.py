@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from object_clerk.exceptions import ObjectClerkParameterException, ObjectClerkTypeException
-from object_clerk.names import check_bucket, check_key, check_metadata, check_text
+from object_clerk.names import (
+    STAGE_MARK,
+    check_bucket,
+    check_key,
+    check_metadata,
+    check_text,
+    is_staged,
+    random_key,
+)
 from tests.servers import ODD_KEYS
 
 
@@ -79,3 +87,27 @@ def test_text() -> None:
 def test_text_that_no_header_can_carry(value: str) -> None:
     with pytest.raises(ObjectClerkParameterException, match="content_type"):
         check_text("content_type", value)
+
+
+LONG = ("\u00fc" * 512, "x/" * 512, "a/" + "b" * 1022)
+
+
+@pytest.mark.parametrize("near", ["", "a", "a/", "a/b", "/", *LONG])
+def test_random_keys(near: str) -> None:
+    """They begin like the other key, as far as there is room, and are legal keys themselves."""
+    one, two = (random_key(near, STAGE_MARK) for _ in range(2))
+
+    assert one != two
+    assert check_key(one) == one
+    begins, mark, end = one.rpartition(STAGE_MARK)
+    assert near.startswith(begins)
+    assert near in LONG or begins == near
+    assert (mark, len(end)) == (STAGE_MARK, 32)
+    assert all(len(name.encode()) <= 255 for name in one.split("/"))
+
+
+def test_what_is_a_temporary_object() -> None:
+    assert is_staged(random_key("a", STAGE_MARK))
+    for key in ("a", f"a{STAGE_MARK}", f"a{STAGE_MARK}notes", random_key("a", STAGE_MARK) + ".txt"):
+        assert not is_staged(key)
+    assert not is_staged(random_key("a", ".object-clerk-"))
