@@ -691,7 +691,8 @@ class ObjectClerk:
         Args:
             bucket: the bucket.
             prefix: only keys that begin with it.
-            older_than_s: seconds since the upload was begun; younger ones are never touched.
+            older_than_s: seconds since the upload was begun; younger ones are never touched. 0
+                takes all, those at work too.
             dry_run: only tell what would be removed.
 
         Returns:

@@ -243,9 +243,13 @@ class Copy:
     def _compare(self, source: Pin, copied: Pin) -> Finding:
         """Prove a copy that was made in one request, or whose parts prove nothing."""
         recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
-        if recomputed and parts_of(source.etag) == 0 and copied.etag == source.etag:
+        opaque = etag_may_differ(source.answer) or etag_may_differ(copied.answer)
+        both_whole = parts_of(source.etag) == parts_of(copied.etag) == 0 and not opaque
+        if recomputed and both_whole and copied.etag == source.etag:
             return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")
-        if self.verify is Verification.AVAILABLE:
+        if self.verify is Verification.AVAILABLE and not (
+            both_whole and copied.etag != source.etag  # that looks wrong, so it is worth a reading
+        ):
             return Finding(Verdict.IDENTITY, "the sizes are equal; the copy was not read back")
         evidence = list(evidence_of(source, self.settings.part_size_bytes))
         ways = [e.way for e in choose(evidence, suspicious=True)]

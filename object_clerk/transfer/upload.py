@@ -227,7 +227,8 @@ class Upload:
                     multipart.check_parts(sender.expected())
                 receipt = _complete(self.op, sender, done)
             except ObjectNotFoundException as error:
-                raise sender.given_up(error) from error
+                sender.begin_anew(error)
+                raise
             cleaning.pop_all()
             return receipt
 
@@ -426,7 +427,8 @@ class _PartSender:
         try:
             return _send_part(self._upload.op, self, readable, part)
         except ObjectNotFoundException as error:
-            raise self.given_up(error) from error
+            self.begin_anew(error)
+            raise
         except ObjectClerkException as error:
             if error.status == 501 and part.number in self._unsure:
                 error.failure = Failure.TRANSIENT  # it has the part, and takes none twice
@@ -444,21 +446,22 @@ class _PartSender:
         """Part number -> bare ETag and size of every part that was sent."""
         return {n: (etag, body.length) for n, (body, etag) in self._sent.items()}
 
-    def given_up(self, error: ObjectNotFoundException) -> ObjectClerkException:
-        """What it means that the server has dropped the upload; some do after a bad part.
+    def begin_anew(self, error: ObjectNotFoundException) -> None:
+        """Raise what lets a source that can be read again be sent again, if that may help.
 
-        It begins anew if the source can be read again. That counts as what it was caused by.
+        Some servers drop an upload after a bad part, and some people abort what looks old. It
+        counts as what it was caused by.
         """
         if error.code != "NoSuchUpload":
-            return error
+            return
         if self._refused is not None:
-            return ObjectVerificationException(
+            raise ObjectVerificationException(
                 f"the server gave the upload up: {self._refused.message}",
                 failure=Failure.INTEGRITY,
-            )
-        return ObjectClerkServerInternalException(
+            ) from error
+        raise ObjectClerkServerInternalException(
             "the server gave the upload up", failure=Failure.TRANSIENT
-        )
+        ) from error
 
     def send_once(self, readable: Readable, part: PartRange) -> dict[str, Any]:
         """Send one part and compare the ETag that it gets."""

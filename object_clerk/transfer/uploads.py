@@ -169,9 +169,9 @@ def sweep(
     def is_old(begun: datetime | None) -> bool:
         if begun is None:
             return False
-        # The date of an answer has whole seconds only, and must not be before the beginning.
-        age = uploads.now - begun.replace(microsecond=0)
-        return age.total_seconds() >= older_than_s
+        # Dates of answers are cut to whole seconds, those in listings are rounded up by some: what
+        # was begun just now may seem to come from the future.
+        return older_than_s == 0 or (uploads.now - begun).total_seconds() >= older_than_s
 
     old = [
         SweptUpload(each.key, deleted=False, upload_id=each.upload_id, initiated=each.initiated)

@@ -66,7 +66,8 @@ def test_none(clerk: ObjectClerk, s3: S3Client, bucket: str) -> None:
 
 def test_all(clerk: ObjectClerk, s3: S3Client, traits: Traits, bucket: str) -> None:
     """Each once, with its key as it is, two of the same key too."""
-    odd = [key for key in ODD_KEYS.values() if key not in traits.unsupported_keys]
+    # MinIO takes no upload in parts to a key that ends in a slash.
+    odd = [key for key in ODD_KEYS.values() if key not in {*traits.unsupported_keys, "folder/"}]
     begun = begin(s3, bucket, "a", "b/c", "b/c2", *odd) | begin(s3, bucket, "a")
     found = list(clerk.list_uploads(bucket))
 
@@ -154,7 +155,7 @@ def test_old_ones_are_swept(
 
 
 def test_what_was_begun_just_now(clerk: ObjectClerk, s3: S3Client, bucket: str) -> None:
-    """The server's date has whole seconds: that does not make anything begin in the future."""
+    """0 takes everything, even what by rounded dates begins in the future."""
     for _ in range(3):
         begun = begin(s3, bucket, "a")
         swept = clerk.sweep_uploads(bucket, older_than_s=0)
@@ -169,7 +170,7 @@ def test_age_is_told_by_the_clock_of_the_server(
     begin(s3, bucket, "a")
     proxy.add(rewrite_response_header("Date", "Sat, 01 Jan 2000 00:00:00 GMT", times=None))
 
-    assert proxied.sweep_uploads(bucket, older_than_s=0) == []
+    assert proxied.sweep_uploads(bucket, older_than_s=1) == []
     assert unfinished(s3, bucket) == ["a"]
 
 

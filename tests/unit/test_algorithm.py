@@ -159,9 +159,7 @@ class TestCombine:
     @example(pieces=[b""])
     @example(pieces=[b"", CHECK, b"", b"", b"x", b""])
     @example(pieces=[bytes(300), bytes(1)])
-    def test_equals_the_crc_of_the_concatenation(
-        self, crc: Algorithm, pieces: list[bytes]
-    ) -> None:
+    def test_equals_the_crc_of_the_concatenation(self, crc: Algorithm, pieces: list[bytes]) -> None:
         computed = ALGORITHMS[crc.name]
         combined = crc.combine((computed(piece), len(piece)) for piece in pieces)
 

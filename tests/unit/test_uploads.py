@@ -128,5 +128,6 @@ def test_an_upload_without_a_date_is_never_old(
 
     monkeypatch.setattr(clerk._connection, "call", call)
 
-    assert clerk.sweep_uploads("bucket", older_than_s=0) == []
-    assert asked == ["list_multipart_uploads", "list_objects_v2"]
+    for age in (0, 1):
+        assert clerk.sweep_uploads("bucket", older_than_s=age) == []
+    assert asked == ["list_multipart_uploads", "list_objects_v2"] * 2
