@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import logging
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ParamValidationError
 from botocore.validate import validate_parameters
@@ -38,6 +40,23 @@ log = logging.getLogger(__name__)
 FALLBACK_REGION = "us-east-1"
 
 
+#: The name under which botocore finds the signer below.
+SHIFTED = "s3v4-shifted"
+
+
+class _ShiftedSigner(S3SigV4Auth):
+    """Signs with the server's time; botocore itself always takes this machine's."""
+
+    def _modify_request_before_signing(self, request: Any) -> None:
+        ahead = datetime.timedelta(seconds=request.context.get(SHIFTED, 0.0))
+        now = datetime.datetime.now(datetime.UTC) + ahead
+        request.context["timestamp"] = now.strftime(SIGV4_TIMESTAMP)
+        super()._modify_request_before_signing(request)  # type: ignore[misc]
+
+
+AUTH_TYPE_MAPS[SHIFTED] = _ShiftedSigner
+
+
 class Connection:
     """A boto3 client made from a :class:`~object_clerk.config.ClerkConfig`, when first used.
 
@@ -54,6 +73,7 @@ class Connection:
         self._lock = ForkSafeLock()
         self._closed = False
         self._warned: set[str] = set()
+        self._clock_ahead_s = 0.0
 
     @property
     def client(self) -> S3Client:
@@ -115,7 +135,16 @@ class Connection:
         client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
         client.meta.events.register("before-call.s3.GetObject", _ask_for_checksums)
         client.meta.events.register("before-send.s3", _announce_sending)
+        client.meta.events.register("choose-signer.s3", self._choose_signer)  # type: ignore[arg-type]
+        client.meta.events.register("before-sign.s3", self._set_clock)
         return client
+
+    def _choose_signer(self, signature_version: Any, **_: Any) -> str | None:
+        """Sign by the server's clock once ours is known to be wrong; not what is presigned."""
+        return SHIFTED if self._clock_ahead_s and signature_version == "s3v4" else None
+
+    def _set_clock(self, request: Any, **_: Any) -> None:
+        request.context[SHIFTED] = self._clock_ahead_s
 
     def call(self, op: Operation, method: str, /, **parameters: Any) -> dict[str, Any]:
         """Make one request, once.
@@ -152,6 +181,9 @@ class Connection:
         if error.failure is Failure.CREDENTIALS:
             with self._lock:
                 self._client = None  # a new client asks the credential chain again
+        elif error.failure is Failure.CLOCK:
+            self._clock_ahead_s = error.clock_ahead_s or 0.0
+            self.warn_once("this machine's clock is wrong: requests are signed by the server's")
         elif error.failure is Failure.INTEGRITY:
             self.client.close()  # idle connections only: the next attempt takes a fresh one
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 import email.utils
 import enum
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
@@ -54,6 +55,7 @@ class Failure(enum.Enum):
     INTEGRITY = "bytes arrived changed"
     BODY = "the body broke off"
     CREDENTIALS = "the credentials have expired"
+    CLOCK = "our clock is not the server's"
     FINAL = "asking again would not help"
 
 
@@ -70,6 +72,7 @@ class ObjectClerkException(Exception):
         attempts: how many times the failing request was tried.
         failure: the class of failure, by which retries are decided.
         retry_after_s: seconds the server asked to wait, if it did.
+        clock_ahead_s: by how many seconds the server's clock is ahead, if that is the trouble.
         gave_up: why no further attempt was made, empty if it was never a question.
     """
 
@@ -99,6 +102,7 @@ class ObjectClerkException(Exception):
         self.request_id = request_id
         self.failure = failure
         self.retry_after_s = retry_after_s
+        self.clock_ahead_s: float | None = None
         self.attempts = 1
         self.gave_up = ""
 
@@ -249,14 +253,15 @@ ERROR_CODES: Mapping[str, tuple[type[ObjectClerkException], Failure]] = {
     **dict.fromkeys(
         ("UnauthorizedAccess", "AccessDenied", "AccountProblem", "AllAccessDisabled",
          "CrossLocationLoggingProhibited", "InvalidAccessKeyId", "InvalidObjectState",
-         "InvalidPayer", "InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed",
-         "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "InvalidToken"),
+         "InvalidPayer", "InvalidSecurity", "NotSignedUp", "SignatureDoesNotMatch",
+         "AuthorizationHeaderMalformed", "InvalidToken"),
         (_DENIED, Failure.FINAL),
     ),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"),
         (_DENIED, Failure.CREDENTIALS),
     ),
+    "RequestTimeTooSkewed": (_DENIED, Failure.CLOCK),
     **dict.fromkeys(
         ("NoSuchKey", "NoSuchVersion", "NoSuchUpload"),
         (ObjectNotFoundException, Failure.FINAL),
@@ -331,11 +336,14 @@ def _from_answer(error: boto.ClientError) -> ObjectClerkException:
         status, code = status or int(code), ""
     cls, failure = ERROR_CODES.get(code) or _by_status(status)
     said = str(details.get("Message") or "the server gave no reason").rstrip(".")
-    if code == "RequestTimeTooSkewed":
+    ahead_s = _clock_ahead(headers)
+    if failure is Failure.CLOCK or (status == 403 and not code and abs(ahead_s or 0) > MOST_SKEW_S):
+        # The answer to a HEAD has no body that would say so.
         said += f" (its clock says {headers.get('date', 'nothing')}: set this machine's clock)"
+        failure = Failure.FINAL if ahead_s is None else Failure.CLOCK
     if advice := _ADVICE.get(code):
         said += f" ({advice})"
-    return cls(
+    found = cls(
         said,
         code=code or None,
         status=status,
@@ -343,6 +351,17 @@ def _from_answer(error: boto.ClientError) -> ObjectClerkException:
         failure=failure,
         retry_after_s=_retry_after(headers),
     )
+    found.clock_ahead_s = ahead_s if failure is Failure.CLOCK else None
+    return found
+
+
+def _clock_ahead(headers: Mapping[str, str]) -> float | None:
+    """By how many seconds the server's clock is ahead of ours, by its Date header."""
+    try:
+        date = email.utils.parsedate_to_datetime(headers.get("date", ""))
+        return date.timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _by_status(status: int | None) -> tuple[type[ObjectClerkException], Failure]:
@@ -354,6 +373,9 @@ def _by_status(status: int | None) -> tuple[type[ObjectClerkException], Failure]
         return _FAILED, Failure.TRANSIENT
     return ObjectClerkException, Failure.FINAL
 
+
+#: S3 refuses requests whose time is further off (Amazon S3 API reference, "Error responses").
+MOST_SKEW_S = 900
 
 _DIGITS = re.compile(r"[0-9]{1,12}")
 

@@ -146,7 +146,8 @@ class Patience:
         """The policy for one class of failure."""
         if failure is Failure.INTEGRITY:
             return self.checksum
-        if failure is Failure.CREDENTIALS:  # fresh credentials are as good as they will get
+        # Fresh credentials are as good as they will get, and so is a clock that was set right.
+        if failure in (Failure.CREDENTIALS, Failure.CLOCK):
             return dataclasses.replace(self.connection, delay_s=0.0, jitter_s=(0.0, 0.0), tries=2)
         if failure is Failure.BODY and self.body_tries is not None:
             return dataclasses.replace(self.connection, tries=self.body_tries)
@@ -393,8 +394,8 @@ class _Loop:
 
 
 def _tally(error: ObjectClerkException) -> Failure:
-    """What an error is counted as: changed bytes and stale credentials have their own limits."""
-    alone = (Failure.INTEGRITY, Failure.CREDENTIALS)
+    """What an error is counted as: some that a repeat will hardly mend have their own limits."""
+    alone = (Failure.INTEGRITY, Failure.CREDENTIALS, Failure.CLOCK)
     return error.failure if error.failure in alone else Failure.TRANSIENT
 
 

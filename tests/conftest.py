@@ -41,6 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " PORT, ACCESS_KEY and SECRET_KEY are set)",
     )
     group.addoption(
+        "--faults",
+        choices=("choice", "full"),
+        default="choice",
+        help="choice: every test of tests/faults on one server, and those marked smoke on each"
+        " other (the default); full: all of them on all servers",
+    )
+    group.addoption(
         "--require-minimum",
         metavar="FILE",
         help="JSON object of server names and numbers: fail if one of the chosen servers passed"

@@ -38,7 +38,7 @@ MEANINGS: dict[Cell, str] = {
     Cell.LOSS: "the last good copy of somebody's data is gone",
     Cell.NEVER: "no end within the time given, {timeout:g} seconds; then it was stopped",
     Cell.NOT_MET: "the tool did not send the request on which this can happen",
-    Cell.CANNOT: "the tool cannot or will not do this with this server, also when nothing goes wrong",
+    Cell.CANNOT: "the tool cannot or will not do this with this server even when all goes well",
     Cell.NO_VERB: "the tool has nothing that does this",
 }
 

@@ -63,7 +63,9 @@ class Certificate:
         """
         try:
             import trustme
-        except ImportError as error:
+        except ModuleNotFoundError as error:
+            if error.name != "trustme":
+                raise
             raise MissingTrustmeError(
                 "FaultProxy(tls=True) needs trustme: pip install 'object-clerk[testing]'",
                 name="trustme",

@@ -251,7 +251,10 @@ def _looks_like_the_copy(op: Operation, copy: Copy, source: Pin) -> bool:
     """Whether source and target look alike in everything, as the two names of one object do."""
     target = copy.copied
     if target is None or "LastModified" not in target.answer:
-        target = copy.pin_of_copy(None)
+        try:
+            target = copy.pin_of_copy(None)
+        except ObjectNotFoundException as error:
+            raise ObjectChanged("somebody removed the copy; the source was kept") from error
     return _unchanged(source, target)
 
 

@@ -84,7 +84,7 @@ class Uploads:
         while True:
             found = dict.fromkeys(_uploads(page))  # in the server's order, each once
             for upload in found:
-                # rclone begins a page with the last entry of the one before.
+                # A page may begin with the upload that the marker names (rclone).
                 if upload not in before and upload.key.startswith(self._prefix):
                     yield upload
             if not page.get("IsTruncated"):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -18,7 +19,8 @@ from object_clerk.events import Event, Retrying
 from object_clerk.retry import RetryBudget
 from object_clerk.testing import Action, Drop, Exchange, Fault, FaultProxy, Reply
 from tests.conftest import chosen_servers
-from tests.servers import arrange
+from tests.faults.experiments import check_budget, check_invariants
+from tests.servers import NAMES, arrange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +48,9 @@ QUICK: dict[str, Any] = {
         "max_concurrency": 2,
     },
 }
+
+#: The secret key of a clerk whose server does not look at it: no other text contains this one.
+SECRET = "what-nobody-may-ever-see"
 
 QUICK_CHECKSUMS = json.dumps(
     {"retry_delay": 0.01, "retry_jitter": 0, "retry_max_delay": 0.02, "retry_tries": 3}
@@ -80,7 +85,9 @@ class Stage:
         self.s3 = s3
         self.bucket = bucket
         self.proxy = proxy
+        self.secret = server.secret_key if server.traits.verifies_signatures else SECRET
         self.events: list[Event] = []
+        self.watchers: list[Callable[[Event], object]] = []
         self.receipts: list[Receipt] = []
         self._clerks: list[ObjectClerk] = []
         self.clerk = self.new_clerk()
@@ -93,6 +100,7 @@ class Stage:
         self.proxy.clear()
         self.proxy.clear_log()
         self.events.clear()
+        self.watchers.clear()
         self.receipts.clear()
         for upload in self.uploads():
             where = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
@@ -110,14 +118,20 @@ class Stage:
         given: dict[str, Any] = {
             "endpoint_url": self.proxy.endpoint_url,
             "access_key": self.server.access_key,
-            "secret_key": self.server.secret_key,
-            "on_event": self.events.append,
+            "secret_key": self.secret,
+            "ca_bundle": self.proxy.ca_bundle,
+            "on_event": self._note,
             "on_receipt": self.receipts.append,
             **QUICK,
         }
         clerk = ObjectClerk(**{**given, **arguments})
         self._clerks.append(clerk)
         return clerk
+
+    def _note(self, event: Event) -> None:
+        self.events.append(event)
+        for watcher in self.watchers:
+            watcher(event)
 
     def close(self) -> None:
         for clerk in self._clerks:
@@ -200,12 +214,11 @@ class Stage:
         return self.receipts[-1]
 
 
-@pytest.fixture(scope="session")
-def _shared_stage(server: Server, s3: S3Client) -> Iterator[Stage]:
-    # Making a bucket takes Ceph half a second, and making a client takes boto3 a tenth.
+@contextlib.contextmanager
+def _stage(server: Server, s3: S3Client, bucket: str, *, tls: bool = False) -> Iterator[Stage]:
+    """A stage that is used by many tests: a client alone takes boto3 a tenth of a second."""
     with (
-        arrange.fresh_bucket(server, s3) as bucket,
-        FaultProxy(server.endpoint_url) as proxy,
+        FaultProxy(server.endpoint_url, tls=tls) as proxy,
         pytest.MonkeyPatch.context() as monkeypatch,
     ):
         monkeypatch.setenv("CHECKSUM_RETRY_CONFIG", QUICK_CHECKSUMS)
@@ -213,18 +226,109 @@ def _shared_stage(server: Server, s3: S3Client) -> Iterator[Stage]:
             yield made
 
 
+@pytest.fixture(scope="session")
+def _shared_stage(server: Server, s3: S3Client) -> Iterator[Stage]:
+    with (
+        arrange.fresh_bucket(server, s3) as bucket,  # which takes Ceph half a second
+        _stage(server, s3, bucket) as made,
+    ):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def _shared_secure_stage(_shared_stage: Stage) -> Iterator[Stage]:
+    stage = _shared_stage
+    with _stage(stage.server, stage.s3, stage.bucket, tls=True) as made:
+        yield made
+
+
 @pytest.fixture
-def stage(_shared_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A quick clerk behind a proxy without faults, and an empty bucket."""
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     # Hundreds of faults would empty the budget, and every wait would be the longest.
     monkeypatch.setattr(RetryBudget, "_all", {})
     monkeypatch.setenv("CHECKSUM_RETRY_CONFIG", QUICK_CHECKSUMS)
-    yield _shared_stage
-    _shared_stage.clear()
+
+
+@contextlib.contextmanager
+def _in_use(
+    stage: Stage, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    caplog.set_level("DEBUG", logger="object_clerk")
+    try:
+        yield stage
+        if request.node.get_closest_marker("companion") is None:  # that one's guard was off
+            check_invariants(stage, caplog.text)
+    finally:
+        stage.clear()
+
+
+@pytest.fixture
+def stage(
+    _shared_stage: Stage,
+    _quick: None,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+) -> Iterator[Stage]:
+    """A quick clerk behind a proxy without faults, and an empty bucket."""
+    with _in_use(_shared_stage, caplog, request) as used:
+        yield used
+
+
+@pytest.fixture
+def secure_stage(
+    _shared_secure_stage: Stage,
+    stage: Stage,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+) -> Iterator[Stage]:
+    """The same with TLS between the clerk and the proxy."""
+    with _in_use(_shared_secure_stage, caplog, request) as used:
+        yield used
+
+
+@pytest.fixture
+def counted(stage: Stage) -> Iterator[None]:
+    """Requests are counted, see `check_budget`."""
+    yield
+    check_budget(stage)
+
+
+# -- which of them are run -----------------------------------------------------------------
+
+
+def _main_server(config: pytest.Config) -> str:
+    """The server that gets every fault: the strictest, if it is there."""
+    chosen = chosen_servers(config)
+    return "ministack" if "ministack" in chosen else chosen[0]
+
+
+def _all_on_all(config: pytest.Config) -> bool:
+    return bool(config.getoption("--faults") == "full")
 
 
 @pytest.fixture
 def thorough(server: Server, request: pytest.FixtureRequest) -> bool:
-    """Whether this server gets every fault and not a choice: the strictest, if it is there."""
-    chosen = chosen_servers(request.config)
-    return server.name == ("ministack" if "ministack" in chosen else chosen[0])
+    """Whether this server gets every fault and not a choice."""
+    return _all_on_all(request.config) or server.name == _main_server(request.config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another server shows as well; see the marks in tox.ini."""
+    here = Path(__file__).parent
+    main, full = _main_server(config), _all_on_all(config)
+
+    def is_wanted(item: pytest.Item) -> bool:
+        callspec = getattr(item, "callspec", None)
+        server = callspec.params.get("server") if callspec else None
+        if server not in NAMES or server == main or here not in item.path.parents:
+            return True
+        if item.get_closest_marker("companion"):
+            return False
+        # Those that ask for `thorough` make a choice of their own.
+        asks = "thorough" in getattr(item, "fixturenames", ())
+        return full or asks or item.get_closest_marker("smoke") is not None
+
+    dropped = [item for item in items if not is_wanted(item)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if is_wanted(item)]

@@ -159,7 +159,7 @@ class TestLostAnswers:
             assert "the answer to CompleteMultipartUpload was lost" in receipt.notes
 
     def test_answer_to_create(self, stage: Stage) -> None:
-        """Check 20: begun twice, finished once."""
+        """Check 20: begun twice, finished once; what was begun without a name can be swept."""
         stage.learn()
         stage.proxy.add(drop_after(method="POST", query="uploads"))
 
@@ -167,6 +167,8 @@ class TestLostAnswers:
 
         assert stage.stored("key") == LARGE
         assert stage.fired == ["drop_after"]
+        assert len(stage.uploads()) == 1
+        stage.clerk.sweep_uploads(stage.bucket, older_than_s=0)
 
     @pytest.mark.parametrize("kind", ["error", "empty", "truncated", "other"])
     @pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])

@@ -84,8 +84,15 @@ def _scratch(outcome: Outcome) -> Iterator[str]:
     """Objects that the clerk made for itself are gone."""
     for bucket in outcome.world.store.buckets:
         for key in outcome.world.store.keys(bucket):
-            if is_scratch(key) and not _gave_up(outcome, "delete_object", Key=key):
+            if is_scratch(key) and not _may_be_left(outcome, key):
                 yield f"I9: {key} was left"
+
+
+def _may_be_left(outcome: Outcome, key: str) -> bool:
+    """Whether it could not be removed, or came to be when all was thought to be over."""
+    late = any(sent.fault and sent.fault.kind == "late" for sent in outcome.log)
+    listed = _gave_up(outcome, "list_object_versions")
+    return late or listed or _gave_up(outcome, "delete_object", Key=key)
 
 
 def _gave_up(outcome: Outcome, method: str, **given: str) -> bool:

@@ -88,12 +88,26 @@ def _limits(outcome: Outcome) -> Iterator[str]:
         most = (usual + SPARE) * (1 + faults)
         if made > most:
             yield f"I6: {made} requests, where {usual} are usual and {most} are the most"
+    if outcome.place.tries > 0:
+        yield from _tries(outcome)
     if outcome.job.verb in ("reader", "list"):  # the consumer sets the pace, step by step
         return
     # The last attempt may take a minute, and so may each of those that clean up in 30 seconds.
     most_s = outcome.place.deadline_s + 2 * 60 + 30
     if outcome.elapsed_s > most_s:
         yield f"I7: {outcome.elapsed_s:.0f} s, where {most_s:.0f} are the most"
+
+
+def _tries(outcome: Outcome) -> Iterator[str]:
+    """No request is made more often than the policy allows, one failure after the other."""
+    run, before = 0, None
+    for sent in outcome.log:
+        failed = sent.fault is not None and sent.fault.kind in PASSING - {"slow", "no-length"}
+        run = run + 1 if failed and (sent.method, sent.named) == before else int(failed)
+        before = (sent.method, sent.named)
+        if run > outcome.place.tries:
+            yield f"I6: {sent} was made for the {run}th time, {outcome.place.tries} are allowed"
+            return
 
 
 def _events(outcome: Outcome) -> Iterator[str]:

@@ -90,9 +90,13 @@ class Sent:
     given: Params
     fault: Fault | None
 
+    @property
+    def named(self) -> dict[str, Any]:
+        """The parameters that say what it is about."""
+        return {name: self.given[name] for name in TOLD if name in self.given}
+
     def __str__(self) -> str:
-        told = {name: self.given[name] for name in TOLD if name in self.given}
-        details = " ".join(f"{name}={value}" for name, value in told.items())
+        details = " ".join(f"{name}={value}" for name, value in self.named.items())
         return f"{self.number:3} {self.method} {details} {self.fault or ''}".rstrip()
 
 

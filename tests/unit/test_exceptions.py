@@ -64,7 +64,7 @@ class TestAnswers:
                 for code in (
                     "UnauthorizedAccess", "AccessDenied", "AccountProblem", "AllAccessDisabled",
                     "CrossLocationLoggingProhibited", "InvalidAccessKeyId", "InvalidObjectState",
-                    "InvalidPayer", "InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed",
+                    "InvalidPayer", "InvalidSecurity", "NotSignedUp",
                     "SignatureDoesNotMatch",
                 )
             ],
