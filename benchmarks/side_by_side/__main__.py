@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from benchmarks.side_by_side import page, tools
 from benchmarks.side_by_side.cases import CASES
 from benchmarks.side_by_side.stage import results
-from tests.servers import NAMES, StartFailed, Unavailable
+from tests.servers import NAMES, StartFailed, Unavailable, foreign_variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         help="what the page says it was written on (default: today)",
     )
     chosen = parser.parse_args(arguments)
+    for variable in foreign_variables():
+        if "live" not in chosen.server:
+            del os.environ[variable]  # settings of the shell are not what is measured
     columns = [tools.find(name) for name in chosen.tools]
     present = [tool for tool in columns if not tool.missing]
     for tool in columns:

@@ -64,6 +64,9 @@ drips, tools that can be told how long a transfer may take are told 20 seconds: 
 obstore and rclone. Everything goes over plain http. Each cell is of one run. A tool that did not
 come out right was run once more without the fault, to see that it works at all.
 
+An error can be the best answer there is. Nobody can read on in an object that was replaced, and
+bytes that nothing proves are refused by object-clerk unless it is told otherwise.
+
 The numbers in the first column are those of our list of experiments; their tests are in
 ``tests/faults``. Those that are missing here need something that not every tool has, such as a
 look at its credentials while it works. obstore writes no files: where a file is wanted, its bytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from benchmarks.side_by_side.job import Job, Outcome
 from benchmarks.side_by_side.scene import Case, Scene, Theatre
 from benchmarks.side_by_side.verdicts import Cell
 from object_clerk.testing import FaultProxy
-from tests.servers import arrange, foreign_variables, running
+from tests.servers import arrange, running
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -48,9 +47,6 @@ def results(
     server_name: str, cases: Sequence[Case], present: Sequence[Tool], timeout_s: float
 ) -> Generator[Result, None, None]:
     """Start a server and play every case with every tool that is there."""
-    for variable in foreign_variables():
-        if server_name != "live":
-            del os.environ[variable]  # settings of the shell are not what is measured
     with (
         running(server_name) as server,
         tempfile.TemporaryDirectory(prefix="object-clerk-") as directory,

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from benchmarks.side_by_side import page as pages
-from benchmarks.side_by_side import verdicts
+from benchmarks.side_by_side import stage, tools, verdicts
 from benchmarks.side_by_side.cases import CASES
+from benchmarks.side_by_side.faults import FlipAt
 from benchmarks.side_by_side.job import Outcome
+from benchmarks.side_by_side.scene import Cases
 from benchmarks.side_by_side.stage import Result
 from benchmarks.side_by_side.tools import DRIVERS, Tool
 from benchmarks.side_by_side.verdicts import Cell
+from object_clerk.testing import status_before
 from tests.docs.rst import ROOT, Page, page
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from benchmarks.side_by_side.job import Job
+    from benchmarks.side_by_side.scene import Judge, Scene
 
 OK = Outcome(ok=True)
 FAILED = Outcome(error="broken")
@@ -82,13 +90,6 @@ class TestCommand:
         assert said["Three of ten keys may not be deleted"] == "right"
         assert said["The first page of a listing is empty, but says that there are more"] == "right"
         assert said["A move onto itself"] == "error"
-
-    def test_fault_that_cannot_happen_is_told(self) -> None:
-        """A fault that needs another request than the tool sends is no verdict on the tool."""
-        found = cells(run("--server", "moto", "--only", "E6", "--tools", "minio-py", "--json"))
-        if not found:
-            pytest.skip("minio-py is not installed: an extra has it")
-        assert {cell["cell"] for cell in found} == {"not met"}
 
     def test_tool_that_is_not_there_has_a_reason(self) -> None:
         """An interpreter without the tool: the driver says what is missing."""
@@ -212,6 +213,80 @@ class TestCases:
         assert pages.rows([result], [there, gone]) == [["E1", "a bit flips", "right", ""]]
         text = pages.rst([result], [there, gone], command="x", date="today", timeout_s=60)
         assert "s5cmd is missing: not installed" in text
+
+
+class TestStage:
+    """What stands in a cell is seen, with a tool that is a plain request."""
+
+    @pytest.fixture(scope="class")
+    def found(self) -> dict[str, Result]:
+        cases = Cases()
+
+        @cases.add("E1", "get")
+        def silent(scene: Scene) -> Judge:
+            data = scene.put(scene.key, NEW)
+            scene.arm("flip", FlipAt(9), when=scene.reads, times=None)
+            return lambda outcome: verdicts.data(outcome, scene.local(), [data])
+
+        @cases.add("E1", "get")
+        def not_met(scene: Scene) -> Judge:
+            data = scene.put(scene.key, NEW)
+            scene.add(status_before(500, "InternalError", when=lambda _: False))
+            return lambda outcome: verdicts.data(outcome, scene.local(), [data])
+
+        @cases.add("E1", "get")
+        def hanging(scene: Scene) -> Judge:
+            data = scene.put(scene.key, NEW)
+            scene.add(status_before(503, "SlowDown", times=None))
+            return lambda outcome: verdicts.data(outcome, scene.local(), [data])
+
+        @cases.add("E1", "get")
+        def hopeless(scene: Scene) -> Judge:
+            scene.add(status_before(500, "InternalError", times=None))
+            return lambda outcome: verdicts.data(outcome, scene.local(), [NEW])
+
+        @cases.add("E1", "fly")
+        def without_verb(scene: Scene) -> Judge:
+            raise AssertionError(f"nothing is played in {scene}")
+
+        def request(
+            tool: Tool, job: Job, place: Path, timeout_s: float, kill_at: object = None
+        ) -> Outcome:
+            del tool, place, timeout_s, kill_at
+            url = urlsplit(job.endpoint_url)
+            with contextlib.closing(HTTPConnection(url.netloc)) as connection:
+                connection.request("GET", f"/{job.bucket}/{job.key}")
+                answer = connection.getresponse()
+                body = answer.read()
+            if answer.status == 503:
+                return Outcome(ended=False)  # as if it had gone on until it was stopped
+            if answer.status != 200:
+                return FAILED
+            Path(job.path).write_bytes(body)
+            return OK
+
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(tools, "run", request)
+            played = stage.results("moto", cases, [Tool("plain", "python", "1", ("get",))], 60)
+            return {case.play.__name__: result for case, result in zip(cases, played, strict=True)}
+
+    def test_fault_that_took_effect_is_judged_by_the_bytes(self, found: dict[str, Result]) -> None:
+        assert found["silent"].cell is Cell.SILENT
+        assert found["silent"].fired == ("flip",)
+
+    def test_fault_that_did_not_take_effect_is_no_verdict(self, found: dict[str, Result]) -> None:
+        assert found["not_met"].cell is Cell.NOT_MET
+        assert found["not_met"].fired == ()
+
+    def test_tool_that_had_to_be_stopped(self, found: dict[str, Result]) -> None:
+        assert found["hanging"].cell is Cell.NEVER
+
+    def test_tool_that_fails_without_a_fault_too(self, found: dict[str, Result]) -> None:
+        assert found["hopeless"].cell is Cell.CANNOT
+        assert "InternalError" not in found["hopeless"].said
+
+    def test_tool_that_has_no_such_verb(self, found: dict[str, Result]) -> None:
+        assert found["without_verb"].cell is Cell.NO_VERB
 
 
 class TestPage:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,8 +25,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from object_clerk import ObjectClerkException
+from object_clerk import ObjectClerkException, Verdict
 from object_clerk.exceptions import ObjectNotFoundException
+from object_clerk.receipt import Finding
+from object_clerk.transfer import download
 from tests.property.backends import Backend, MadeUp, Real
 from tests.simulation.profiles import PROFILES
 from tests.simulation.wire import Crash
@@ -258,13 +260,14 @@ class Machine(RuleBasedStateMachine):
         self.current[key] = found
 
 
-def run(make: Callable[[], Backend], examples: int, steps: int) -> None:
-    """Drive the machine."""
+def run(make: Callable[[], Backend], examples: int, steps: int, *, briefly: bool = False) -> None:
+    """Drive the machine; `briefly` to know only whether it finds something."""
     factory: Any = lambda: Machine(make())  # noqa: E731 - a factory is as good as the class
     run_state_machine_as_test(
         factory,
         settings=settings(
-            max_examples=int(os.environ.get(EXAMPLES, examples)),
+            max_examples=int(os.environ.get(EXAMPLES, examples)) if not briefly else examples,
+            phases=[Phase.generate] if briefly else tuple(Phase),
             stateful_step_count=steps,
             deadline=None,
             print_blob=True,
@@ -287,3 +290,11 @@ def test_on_a_server(server: Server, s3: S3Client, versioned: bool) -> None:
     if versioned and not server.traits.versioning:
         pytest.skip(f"{server.name} keeps no versions")
     run(lambda: Real(server, s3, versioned), examples=3, steps=12)
+
+
+def test_it_notices_a_missing_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the comparison of what was read, a flipped bit gets through."""
+    proved = Finding(Verdict.CONTENT, "nobody looked")
+    monkeypatch.setattr(download, "judge_read", lambda *_: proved)
+    with pytest.raises(AssertionError, match="other bytes were read than are stored"):
+        run(lambda: MadeUp(PROFILES["ceph"], versioned=False), 500, 30, briefly=True)

@@ -102,11 +102,16 @@ def _seeds(needed: Callable[[Job], bool]) -> Iterator[int]:
     return (seed for seed in itertools.count() if needed(draw(seed).job))
 
 
+def _breaks(simulation: Simulation, seed: int, rules: tuple[str, ...]) -> bool:
+    return any(rule.startswith(rules) for rule in simulation.run(seed).broken)
+
+
 @pytest.mark.parametrize("guard", GUARDS.values(), ids=GUARDS.keys())
-def test_a_missing_guard_is_noticed(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard.where, guard.name, guard.instead)
+def test_a_missing_guard_is_noticed(guard: Guard) -> None:
+    with pytest.MonkeyPatch.context() as patch, Simulation() as simulation:
+        patch.setattr(guard.where, guard.name, guard.instead)
+        seeds = itertools.islice(_seeds(guard.needed), ENOUGH)
+        found = next((seed for seed in seeds if _breaks(simulation, seed, guard.rules)), None)
+    assert found is not None, f"nobody noticed in {ENOUGH} schedules"
     with Simulation() as simulation:
-        for seed in itertools.islice(_seeds(guard.needed), ENOUGH):
-            if any(rule.startswith(guard.rules) for rule in simulation.run(seed).broken):
-                return
-    pytest.fail(f"nobody noticed in {ENOUGH} schedules")
+        assert not _breaks(simulation, found, guard.rules), "it is not for want of the guard"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import copy
+import email.utils
 import inspect
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -152,6 +154,35 @@ class TestAnswers:
         found = translate(answer("RequestTimeTooSkewed", 403, headers), "verb")
 
         assert "07:28:00" in str(found)
+        assert found.failure is Failure.CLOCK
+
+    @pytest.mark.parametrize(("code", "status"), [("RequestTimeTooSkewed", 403), ("403", 403)])
+    @pytest.mark.parametrize("ahead_s", [-86_400, 1200])
+    def test_clock_skew_is_measured(self, code: str, status: int, ahead_s: int) -> None:
+        """Also where a HEAD was refused, whose answer says no more than 403."""
+        date = email.utils.formatdate(time.time() + ahead_s, usegmt=True)
+        found = translate(answer(code, status, {"date": date}), "verb")
+
+        assert found.failure is Failure.CLOCK
+        assert found.clock_ahead_s == pytest.approx(ahead_s, abs=60)
+
+    @pytest.mark.parametrize(
+        ("code", "status", "headers"),
+        [
+            ("RequestTimeTooSkewed", 403, {}),
+            ("RequestTimeTooSkewed", 403, {"date": "nonsense"}),
+            ("AccessDenied", 403, {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+            ("404", 404, {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+            ("403", 403, {"date": email.utils.formatdate(usegmt=True)}),
+        ],
+    )
+    def test_clock_that_need_not_be_the_trouble(
+        self, code: str, status: int, headers: dict[str, str]
+    ) -> None:
+        found = translate(answer(code, status, headers), "verb")
+
+        assert found.failure is Failure.FINAL
+        assert found.clock_ahead_s is None
 
     def test_message_is_one_readable_line(self) -> None:
         error = translate(answer("SlowDown", 503, said="Please slow down."), "get_object", "b", "k")

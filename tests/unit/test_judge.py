@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from object_clerk.checksum.algorithm import CRC32, MD5, SHA256
+from object_clerk.checksum.algorithm import CRC32, SHA256
 from object_clerk.checksum.evidence import (
     Evidence,
     evidence_of,
@@ -278,12 +278,6 @@ class TestStored:
         assert (finding is not None) is proved
         assert finding is None or finding.verdict is Verdict.TRANSPORT
 
-    def test_assembled_of_parts_whose_etags_are_no_md5(self) -> None:
-        """Then no ETag is expected at all; an answer without one does not equal it."""
-        finding = judge_assembled("", None, PLAIN)
-
-        assert finding is None
-
     @pytest.mark.parametrize(
         ("etag", "answer", "possible"),
         [
@@ -300,7 +294,3 @@ class TestStored:
     )
     def test_part(self, etag: str, answer: dict[str, Any], possible: bool) -> None:
         assert part_stored(PLAIN, etag, answer) is possible
-
-
-def test_wholes_and_parts_are_told_apart() -> None:
-    assert Hashing(MD5, WHOLE) != Hashing(MD5, KNOWN)
