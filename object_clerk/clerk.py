@@ -37,7 +37,7 @@ from object_clerk.transfer.delete import delete, delete_many
 from object_clerk.transfer.download import Download, ObjectReader, read_bytes, save
 from object_clerk.transfer.listing import Listing
 from object_clerk.transfer.move import SourceGuard, move
-from object_clerk.transfer.multipart import CLEANING_UP
+from object_clerk.transfer.multipart import insist
 from object_clerk.transfer.source import open_source
 from object_clerk.transfer.stage import upload_staged
 from object_clerk.transfer.upload import Upload
@@ -648,14 +648,10 @@ class ObjectClerk:
         """
         prefix = self.config.probe_prefix if prefix is None else prefix
         with self._operation("examine_endpoint", bucket, prefix) as op:
-
-            def insist(method: str, **parameters: Any) -> dict[str, Any]:
-                step = op.child(op.name, CLEANING_UP)
-                return request(step, self._connection, method, **parameters)
-
             call = functools.partial(self._connection.call, op)
-            self.endpoint.examine(call, insist, bucket, prefix)
-            self.endpoint.learn(call, insist, bucket, f"{prefix}digests")
+            surely = functools.partial(insist, op, self._connection)
+            self.endpoint.examine(call, surely, bucket, prefix)
+            self.endpoint.learn(call, surely, bucket, f"{prefix}digests")
             op.finished(None)
             return self.endpoint.report()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import posixpath
 import time
+import unicodedata
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from object_clerk.checksum.record import Record, moved_to, tombstone
 from object_clerk.connection import request
@@ -248,7 +251,9 @@ def _bury(op: Operation, copy: Copy, source: Pin) -> str:
 
 
 def _looks_like_the_copy(op: Operation, copy: Copy, source: Pin) -> bool:
-    """Whether source and target look alike in everything, as the two names of one object do."""
+    """Whether source and target may be two names of one object: they look alike in everything."""
+    if _plain(copy.source[1]) != _plain(copy.target[1]):
+        return False
     target = copy.copied
     if target is None or "LastModified" not in target.answer:
         try:
@@ -258,31 +263,47 @@ def _looks_like_the_copy(op: Operation, copy: Copy, source: Pin) -> bool:
     return _unchanged(source, target)
 
 
-def _refuse_same_object(op: Operation, copy: Copy) -> None:
-    """Raise unless source and target are two objects, and not names of one, such as aliases.
+def _plain(key: str) -> str:
+    """A key without what stores on top of file systems may not tell apart."""
+    text = unicodedata.normalize("NFKC", unquote(key)).casefold()
+    return posixpath.normpath(f"/{text.strip('/')}")
 
-    They are told apart with a multipart upload: one that is begun under the target's name is
-    known under the source's name only if they are the same. Nothing becomes visible, and the
-    upload is aborted. If it cannot be told, nothing is risked.
+
+def _refuse_same_object(op: Operation, copy: Copy) -> None:
+    """Raise unless source and target are two objects, and not names of one.
+
+    Two keys of one bucket are two objects if both are listed. The same key in two buckets is one
+    object if a multipart upload that is begun in one of them, and aborted at once, is seen in the
+    other; nothing becomes visible. If it cannot be told, nothing is risked.
     """
-    connection = copy.connection
     (bucket, key), (other_bucket, other_key) = copy.source, copy.target
-    refusal = ObjectClerkParameterException(
-        f"{bucket}/{key} and {other_bucket}/{other_key} are two names of one object, or cannot be "
-        "told apart; it was kept"
-    )
+    if bucket == other_bucket:
+        same = not all(_is_listed(op, copy, bucket, each) for each in (key, other_key))
+    else:
+        same = _is_alias(op, copy)
+    if same:
+        raise ObjectClerkParameterException(
+            f"{bucket}/{key} and {other_bucket}/{other_key} are two names of one object; it is kept"
+        )
+
+
+def _is_listed(op: Operation, copy: Copy, bucket: str, key: str) -> bool:
+    # Keys come in the order of their bytes, so the key itself is the first that begins with it.
+    page = request(op, copy.connection, "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=2)
+    return any(entry["Key"] == key for entry in page.get("Contents", ()))
+
+
+def _is_alias(op: Operation, copy: Copy) -> bool:
+    """Whether the source's bucket is the target's under another name."""
+    (bucket, key), (other_bucket, other_key) = copy.source, copy.target
+    where = {"Bucket": other_bucket, "Key": other_key}
+    upload_id = begin(op, copy.connection, where)
     try:
-        upload_id = begin(op, connection, {"Bucket": other_bucket, "Key": other_key})
-    except ObjectClerkException as error:
-        raise refusal from error
-    try:
-        request(op, connection, "list_parts", Bucket=bucket, Key=key, UploadId=upload_id)
+        page = request(op, copy.connection, "list_multipart_uploads", Bucket=bucket, Prefix=key)
     except ObjectNotFoundException:
-        return
-    except ObjectClerkException as error:
-        raise refusal from error
+        return False  # what rclone says of a bucket that never had one
+    else:
+        return any(each.get("UploadId") == upload_id for each in page.get("Uploads", ()))
     finally:
-        where = {"Bucket": other_bucket, "Key": other_key, "UploadId": upload_id}
         with contextlib.suppress(ObjectNotFoundException):
-            insist(op, connection, "abort_multipart_upload", **where)
-    raise refusal
+            insist(op, copy.connection, "abort_multipart_upload", **where, UploadId=upload_id)

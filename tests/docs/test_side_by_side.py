@@ -77,18 +77,15 @@ class TestCommand:
         assert "2001-02-03" in made.text
         assert made.table("side-by-side-moto")[0] == ["E1", once, "right", "SILENT"]
 
-    def test_experiments_on_uploads_moves_listings_and_deletions(self) -> None:
+    def test_experiments_on_uploads_moves_and_deletions(self) -> None:
         """One of each kind, so that the scenes of all kinds are played."""
         found = cells(
-            run(
-                "--server", "moto", "--only", "E12,E17,E26,E29", "--tools", "object-clerk", "--json"
-            )
+            run("--server", "moto", "--only", "E12,E17,E29", "--tools", "object-clerk", "--json")
         )
         assert {cell["cell"] for cell in found} <= {"right", "error"}
         said = {cell["title"]: cell["cell"] for cell in found}
         assert said["Completed, but the answer is lost; then NoSuchUpload"] == "right"
         assert said["Three of ten keys may not be deleted"] == "right"
-        assert said["The first page of a listing is empty, but says that there are more"] == "right"
         assert said["A move onto itself"] == "error"
 
     def test_tool_that_is_not_there_has_a_reason(self) -> None:
@@ -215,60 +212,61 @@ class TestCases:
         assert "s5cmd is missing: not installed" in text
 
 
+@pytest.fixture(scope="module")
+def found() -> dict[str, Result]:
+    cases = Cases()
+
+    @cases.add("E1", "get")
+    def silent(scene: Scene) -> Judge:
+        data = scene.put(scene.key, NEW)
+        scene.arm("flip", FlipAt(9), when=scene.reads, times=None)
+        return lambda outcome: verdicts.data(outcome, scene.local(), [data])
+
+    @cases.add("E1", "get")
+    def not_met(scene: Scene) -> Judge:
+        data = scene.put(scene.key, NEW)
+        scene.add(status_before(500, "InternalError", when=lambda _: False))
+        return lambda outcome: verdicts.data(outcome, scene.local(), [data])
+
+    @cases.add("E1", "get")
+    def hanging(scene: Scene) -> Judge:
+        data = scene.put(scene.key, NEW)
+        scene.add(status_before(503, "SlowDown", times=None))
+        return lambda outcome: verdicts.data(outcome, scene.local(), [data])
+
+    @cases.add("E1", "get")
+    def hopeless(scene: Scene) -> Judge:
+        scene.add(status_before(500, "InternalError", times=None))
+        return lambda outcome: verdicts.data(outcome, scene.local(), [NEW])
+
+    @cases.add("E1", "fly")
+    def without_verb(scene: Scene) -> Judge:
+        raise AssertionError(f"nothing is played in {scene}")
+
+    def request(
+        tool: Tool, job: Job, place: Path, timeout_s: float, kill_at: object = None
+    ) -> Outcome:
+        del tool, place, timeout_s, kill_at
+        url = urlsplit(job.endpoint_url)
+        with contextlib.closing(HTTPConnection(url.netloc)) as connection:
+            connection.request("GET", f"/{job.bucket}/{job.key}")
+            answer = connection.getresponse()
+            body = answer.read()
+        if answer.status == 503:
+            return Outcome(ended=False)  # as if it had gone on until it was stopped
+        if answer.status != 200:
+            return FAILED
+        Path(job.path).write_bytes(body)
+        return OK
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(tools, "run", request)
+        played = stage.results("moto", cases, [Tool("plain", "python", "1", ("get",))], 60)
+        return {case.play.__name__: result for case, result in zip(cases, played, strict=True)}
+
+
 class TestStage:
     """What stands in a cell is seen, with a tool that is a plain request."""
-
-    @pytest.fixture(scope="class")
-    def found(self) -> dict[str, Result]:
-        cases = Cases()
-
-        @cases.add("E1", "get")
-        def silent(scene: Scene) -> Judge:
-            data = scene.put(scene.key, NEW)
-            scene.arm("flip", FlipAt(9), when=scene.reads, times=None)
-            return lambda outcome: verdicts.data(outcome, scene.local(), [data])
-
-        @cases.add("E1", "get")
-        def not_met(scene: Scene) -> Judge:
-            data = scene.put(scene.key, NEW)
-            scene.add(status_before(500, "InternalError", when=lambda _: False))
-            return lambda outcome: verdicts.data(outcome, scene.local(), [data])
-
-        @cases.add("E1", "get")
-        def hanging(scene: Scene) -> Judge:
-            data = scene.put(scene.key, NEW)
-            scene.add(status_before(503, "SlowDown", times=None))
-            return lambda outcome: verdicts.data(outcome, scene.local(), [data])
-
-        @cases.add("E1", "get")
-        def hopeless(scene: Scene) -> Judge:
-            scene.add(status_before(500, "InternalError", times=None))
-            return lambda outcome: verdicts.data(outcome, scene.local(), [NEW])
-
-        @cases.add("E1", "fly")
-        def without_verb(scene: Scene) -> Judge:
-            raise AssertionError(f"nothing is played in {scene}")
-
-        def request(
-            tool: Tool, job: Job, place: Path, timeout_s: float, kill_at: object = None
-        ) -> Outcome:
-            del tool, place, timeout_s, kill_at
-            url = urlsplit(job.endpoint_url)
-            with contextlib.closing(HTTPConnection(url.netloc)) as connection:
-                connection.request("GET", f"/{job.bucket}/{job.key}")
-                answer = connection.getresponse()
-                body = answer.read()
-            if answer.status == 503:
-                return Outcome(ended=False)  # as if it had gone on until it was stopped
-            if answer.status != 200:
-                return FAILED
-            Path(job.path).write_bytes(body)
-            return OK
-
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr(tools, "run", request)
-            played = stage.results("moto", cases, [Tool("plain", "python", "1", ("get",))], 60)
-            return {case.play.__name__: result for case, result in zip(cases, played, strict=True)}
 
     def test_fault_that_took_effect_is_judged_by_the_bytes(self, found: dict[str, Result]) -> None:
         assert found["silent"].cell is Cell.SILENT

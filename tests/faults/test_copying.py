@@ -324,7 +324,14 @@ class TestDeleteThatFails:
     def test_forbidden_delete(self, stage: Stage) -> None:
         """Check 14: the same for an error that asking again does not change."""
         stage.put("key", SMALL)
-        stage.proxy.add(status_before(403, "AccessDenied", method="DELETE", times=None))
+        denied = status_before(
+            403,
+            "AccessDenied",
+            method="DELETE",
+            when=lambda request: "uploadId" not in request.query,
+            times=None,
+        )
+        stage.proxy.add(denied)
 
         with pytest.raises(MoveIncomplete) as caught:
             stage.clerk.move_object(stage.bucket, "key", stage.bucket, "new")

@@ -116,7 +116,7 @@ class TestAnswers:
 
     def test_every_known_code_is_translated_by_the_table(self) -> None:
         for code, (cls, failure) in e.ERROR_CODES.items():
-            found = translate(answer(code, 400), "verb")
+            found = translate(answer(code, 400, {"date": email.utils.formatdate()}), "verb")
             assert (type(found), found.failure) == (cls, failure)
 
     @pytest.mark.parametrize(
