@@ -117,6 +117,8 @@ def _delete_batch(
     outcomes: dict[str, DeleteOutcome],
 ) -> None:
     """Delete what is left of ``batch``, taking out what has its final outcome."""
+    for key in batch:
+        outcomes.pop(key, None)  # what an attempt before was told counts no more
     answer = connection.call(
         op,
         "delete_objects",

@@ -293,9 +293,6 @@ def _save(op: Operation, download: Download, path: Path, resume: bool) -> Receip
         )
         try:
             finding = proof.finding(lambda: file.blocks(0, pinned.size))
-        except ObjectUnverifiable:
-            file.forget()
-            raise
         except ObjectVerificationException as error:
             finding = fetch.repaired(error)
         op.check()
@@ -363,6 +360,8 @@ class _Fetch:
         error.concerning(op.name, op.bucket, op.key)
         op.announce_retry(1, 0.0, error)
         op.recover(error)
+        if isinstance(error, ObjectUnverifiable) and (found := self._judged_anew()):
+            return found  # it only took asking the server in what parts it was uploaded
         for part in self.parts:
             before = md5_of(self._file.blocks(part.offset, part.length))
             op.transferred(-part.length, self._pin.size)
@@ -371,14 +370,22 @@ class _Fetch:
             self._took(part.length)
             if md5_of(self._file.blocks(part.offset, part.length)) == before:
                 continue
-            proof = self._download.proof(self._pin)
-            for block in self._file.blocks(0, self._pin.size):
-                op.check()
-                proof.hasher.update(block)
-            with contextlib.suppress(ObjectVerificationException):
-                return proof.finding()
+            if found := self._judged_anew():
+                return found
         self._file.forget()
+        if isinstance(error, ObjectUnverifiable):
+            error.gave_up = "gave up: it came twice with the same bytes"
         raise error
+
+    def _judged_anew(self) -> Finding | None:
+        """What the bytes in the file are worth now, by all the evidence there is."""
+        proof = self._download.proof(self._pin)
+        for block in self._file.blocks(0, self._pin.size):
+            self._download.op.check()
+            proof.hasher.update(block)
+        with contextlib.suppress(ObjectVerificationException):
+            return proof.finding(lambda: self._file.blocks(0, self._pin.size))
+        return None
 
 
 class _Frontier:

@@ -88,23 +88,33 @@ class ResumableFile(PartialFile):
     """
 
     def __init__(self, path: Path, identity: str) -> None:
-        name = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        stem = f".{path.name[:80]}."
+        # Names are limited to 255 bytes, and those that begin alike must not meet.
+        begin = os.fsdecode(os.fsencode(path.name)[:40])
+        stem = f".{begin}.{_short(os.fsencode(path.name), 8)}."
+        name = _short(identity.encode("utf-8", "surrogatepass"), 16)
         super().__init__(path, path.parent / f"{stem}{name}.part", exclusive=False)
-        with writing(str(self.temporary)):
-            if not self._locked():
-                os.close(self.fd)
-                raise ObjectClerkFileException(f"another process is downloading to {path}")
-            self._remove_others(stem)
-            is_new = os.fstat(self.fd).st_size == 0
-            self._journal = self.temporary.with_suffix(".journal").open("a+", encoding="ascii")
-            self._journal.seek(0)
-            if is_new:  # then the journal is left over, from a process that died
-                self.forget()
-            for line in self._journal:
-                if match := _STRETCH.fullmatch(line):
-                    self.done.add((int(match[1]), int(match[2])))
         self._lock = threading.Lock()
+        try:
+            with writing(str(self.temporary)):
+                self._open(stem)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def _open(self, stem: str) -> None:
+        if not self._locked():
+            raise ObjectClerkFileException(f"another process is downloading to {self.path}")
+        self._remove_others(stem)
+        journal = self.temporary.with_suffix(".journal")
+        if os.fstat(self.fd).st_size == 0:
+            journal.unlink(missing_ok=True)  # left over, from a process that died
+        self._journal = journal.open("a+", encoding="ascii")
+        self._journal.seek(0)
+        for line in self._journal:
+            if match := _STRETCH.fullmatch(line):
+                self.done.add((int(match[1]), int(match[2])))
+        # A line that a dying process has torn must not run into the next one.
+        self._journal.write("\n")
 
     def _locked(self) -> bool:
         try:
@@ -138,6 +148,10 @@ class ResumableFile(PartialFile):
         if published:
             self.temporary.with_suffix(".journal").unlink(missing_ok=True)
         os.close(self.fd)
+
+
+def _short(name: bytes, length: int) -> str:
+    return hashlib.sha256(name).hexdigest()[:length]
 
 
 _STRETCH = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})\n")

@@ -15,10 +15,12 @@ from object_clerk.checksum.record import Record, moved_to, tombstone
 from object_clerk.connection import request
 from object_clerk.endpoint import Support
 from object_clerk.exceptions import (
+    Failure,
     MoveIncomplete,
     ObjectChanged,
     ObjectClerkException,
     ObjectClerkParameterException,
+    ObjectClerkServerInternalException,
     ObjectNotFoundException,
     PreconditionFailed,
     UnsupportedError,
@@ -210,9 +212,7 @@ def _check_marker(op: Operation, copy: Copy, source: Pin, marker: str | None) ->
     bucket, key = copy.source
     undo = f"; deleting its marker {marker} brings it back" if marker else ""
     try:
-        answer = request(
-            op, copy.connection, "list_object_versions", Bucket=bucket, Prefix=key, MaxKeys=100
-        )
+        answer = _versions(op, copy)
     except ObjectClerkException as error:
         return f"the source was deleted; its versions could not be listed ({error.message}){undo}"
     versions = [each for each in answer.get("Versions", ()) if each.get("Key") == key]
@@ -222,6 +222,19 @@ def _check_marker(op: Operation, copy: Copy, source: Pin, marker: str | None) ->
     if marker:
         request(op, copy.connection, "delete_object", Bucket=bucket, Key=key, VersionId=marker)
     raise _replaced(copy)
+
+
+@retried
+def _versions(op: Operation, copy: Copy) -> dict[str, Any]:
+    bucket, key = copy.source
+    answer = copy.connection.call(
+        op, "list_object_versions", Bucket=bucket, Prefix=key, MaxKeys=100
+    )
+    if not answer.keys() & {"IsTruncated", "Versions", "DeleteMarkers"}:
+        raise ObjectClerkServerInternalException(
+            "the server's answer is no list of versions", failure=Failure.TRANSIENT
+        )
+    return answer
 
 
 def _bury(op: Operation, copy: Copy, source: Pin) -> str:

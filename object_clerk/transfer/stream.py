@@ -112,6 +112,8 @@ def layout_told(
         if body := answer.get("Body"):
             body.close()
         told = bare(answer.get("ETag")) == pinned.etag and answer.get("PartsCount") == count
+        if told and (match := _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))):
+            return int(match[2]) - int(match[1]) + 1
         return answer.get("ContentLength") if told else None
 
     if endpoint.part_number is Support.IGNORED:

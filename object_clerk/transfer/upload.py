@@ -282,6 +282,18 @@ class Upload:
             self.op.transferred(body.length, self.source.size)
         return answer
 
+    @contextlib.contextmanager
+    def judging(self, body: _Body) -> Iterator[None]:
+        """While an answer is judged: if it is not good enough, the progress is taken back."""
+        try:
+            yield
+        except ObjectClerkException:
+            if isinstance(body.content, PartBody):
+                body.content.take_back()
+            else:
+                self.op.transferred(-body.length, None)
+            raise
+
     def prepare(self, readable: Readable, part: PartRange) -> _Body:
         """Read and hash what a request will carry; a small part is read only once."""
         if part.length <= IN_MEMORY_BYTES:
@@ -319,19 +331,26 @@ class Upload:
         }
         if body.digests is None:
             return self.op.receipt(SWITCHED_OFF, **facts)
-        expected = body.digests.md5.hex()
+        with self.judging(body):
+            finding = self._judge_single(body.digests, facts, crc32)
+        return self.op.receipt(finding, digests={"md5": body.digests.md5.hex()}, **facts)
+
+    def _judge_single(self, digests: Digests, facts: dict[str, Any], crc32: bool) -> Finding:
+        """Judge an object that was sent in one request, asking for as much as it takes."""
+        expected, size = digests.md5.hex(), facts["size"]
         finding = judge_stored(expected, facts["etag"], size, None)
-        if finding is None:  # the answer did not settle it, so ask for the object itself
-            head = self.head(facts["version_id"])
-            # With the ETag of the answer it is surely ours.
-            self._stored = head if head.etag == facts["etag"] else None
-            facts["etag"] = head.etag
-            checksums = {CRC32.member: {body.digests.checksum_crc32}} if crc32 else {}
-            finding = self.judge(expected, head, size, checksums) or self.read_back(
-                Hashing(), body.digests.md5, head
-            )
-            self.connection.endpoint.etag_is_md5 &= head.etag == expected
-        return self.op.receipt(finding, digests={"md5": expected}, **facts)
+        if finding is not None:
+            return finding
+        head = self.head(facts["version_id"])  # the answer did not settle it
+        # With the ETag of the answer it is surely ours.
+        self._stored = head if head.etag == facts["etag"] else None
+        facts["etag"] = head.etag
+        checksums = {CRC32.member: {digests.checksum_crc32}} if crc32 else {}
+        finding = self.judge(expected, head, size, checksums) or self.read_back(
+            Hashing(), digests.md5, head
+        )
+        self.connection.endpoint.etag_is_md5 &= head.etag == expected
+        return finding
 
     def _single_record(self, body: _Body, size: int) -> dict[str, Any]:
         """The record of an object sent at once, where it buys something.
@@ -481,23 +500,28 @@ class _PartSender:
             if isinstance(error, ObjectVerificationException):
                 self._refused = error
             raise
+        with upload.judging(body):
+            etag = self._judge_part(part, body, answer)
+        done: dict[str, Any] = {"PartNumber": part.number, "ETag": answer["ETag"]}
+        if body.digests and self._crc32:
+            done["ChecksumCRC32"] = body.digests.checksum_crc32
+        self._sent[part.number] = dataclasses.replace(body, content=b""), etag
+        return done
+
+    def _judge_part(self, part: PartRange, body: _Body, answer: Mapping[str, Any]) -> str:
+        """The ETag of a part, if it allows that the part is the one that was sent."""
         etag = bare(answer.get("ETag"))
         if etag is None:
             raise ObjectVerificationException(
                 f"the server gave no ETag for part {part.number}", failure=Failure.INTEGRITY
             )
-        done: dict[str, Any] = {"PartNumber": part.number, "ETag": answer["ETag"]}
-        if body.digests:
-            digest = body.digests.md5.hex()
-            if not part_stored(digest, etag, answer):
-                raise ObjectVerificationException(
-                    f"part {part.number} was sent with MD5 {digest} and stored as {etag}",
-                    failure=Failure.INTEGRITY,
-                )
-            if self._crc32:
-                done["ChecksumCRC32"] = body.digests.checksum_crc32
-        self._sent[part.number] = dataclasses.replace(body, content=b""), etag
-        return done
+        if body.digests and not part_stored(body.digests.md5.hex(), etag, answer):
+            raise ObjectVerificationException(
+                f"part {part.number} was sent with MD5 {body.digests.md5.hex()} and stored as "
+                f"{etag}",
+                failure=Failure.INTEGRITY,
+            )
+        return etag
 
     def complete_once(self, done: list[dict[str, Any]]) -> Receipt:
         """Publish the object, make sure that it is ours, and judge it."""

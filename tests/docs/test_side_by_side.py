@@ -218,19 +218,19 @@ def found() -> dict[str, Result]:
 
     @cases.add("E1", "get")
     def silent(scene: Scene) -> Judge:
-        data = scene.put(scene.key, NEW)
+        data = scene.put(scene.key, NEW, ACL="public-read")
         scene.arm("flip", FlipAt(9), when=scene.reads, times=None)
         return lambda outcome: verdicts.data(outcome, scene.local(), [data])
 
     @cases.add("E1", "get")
     def not_met(scene: Scene) -> Judge:
-        data = scene.put(scene.key, NEW)
+        data = scene.put(scene.key, NEW, ACL="public-read")
         scene.add(status_before(500, "InternalError", when=lambda _: False))
         return lambda outcome: verdicts.data(outcome, scene.local(), [data])
 
     @cases.add("E1", "get")
     def hanging(scene: Scene) -> Judge:
-        data = scene.put(scene.key, NEW)
+        data = scene.put(scene.key, NEW, ACL="public-read")
         scene.add(status_before(503, "SlowDown", times=None))
         return lambda outcome: verdicts.data(outcome, scene.local(), [data])
 

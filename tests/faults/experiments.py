@@ -24,7 +24,7 @@ from object_clerk.events import Failed, Finished, Retrying, Started
 from object_clerk.testing import Action, Drop, Fault, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from object_clerk.events import Event
@@ -127,6 +127,30 @@ class Headed(Action):
 def headed(make: Callable[[Mapping[str, str]], Mapping[str, str]], **match: Any) -> Fault:
     """A fault that sets headers of every successful answer, made from those of the server."""
     return Fault(**{"name": "headed", "times": None, **match}, action=Headed(make))
+
+
+@dataclasses.dataclass(frozen=True)
+class Together(Action):
+    """Does to an answer what several actions do, one after the other."""
+
+    actions: tuple[Action, ...]
+
+    def edit_response_head(self, turn: Turn, head: ResponseHead) -> ResponseHead:
+        for action in self.actions:
+            head = action.edit_response_head(turn, head)
+        return head
+
+    def edit_response_body(
+        self, turn: Turn, head: ResponseHead, blocks: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        for action in self.actions:
+            blocks = action.edit_response_body(turn, head, blocks)
+        return blocks
+
+
+def together(name: str, *faults: Fault, **match: Any) -> Fault:
+    """A fault that does what several do to the same answer."""
+    return Fault(name=name, action=Together(tuple(each.action for each in faults)), **match)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -276,6 +276,7 @@ def run(make: Callable[[], Backend], examples: int, steps: int, *, briefly: bool
     )
 
 
+@pytest.mark.timeout(7200)  # for as many examples as are asked for
 @pytest.mark.parametrize("versioned", [False, True], ids=["plain", "versioned"])
 @pytest.mark.parametrize("name", [name for name, each in PROFILES.items() if each.etag == "md5"])
 def test_on_the_made_up_store(name: str, versioned: bool) -> None:
@@ -285,6 +286,7 @@ def test_on_the_made_up_store(name: str, versioned: bool) -> None:
     run(lambda: MadeUp(profile, versioned), examples=25, steps=30)
 
 
+@pytest.mark.timeout(7200)  # for as many examples as are asked for
 @pytest.mark.parametrize("versioned", [False, True], ids=["plain", "versioned"])
 def test_on_a_server(server: Server, s3: S3Client, versioned: bool) -> None:
     if versioned and not server.traits.versioning:

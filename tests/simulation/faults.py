@@ -55,8 +55,8 @@ PASSING = frozenset(
 #: Bytes that change on their way or on the server's disk: the transfer has to be done again.
 CORRUPTING = frozenset({"flip-request", "flip-answer", "rot", "short", "wrong-range", "no-etag"})
 
-#: What other people do meanwhile.
-OTHERS = frozenset({"other-put", "other-same", "other-delete", "lifecycle"})
+#: What other people do meanwhile, and what a server forgets.
+OTHERS = frozenset({"other-put", "other-same", "other-delete", "lifecycle", "part-lost"})
 
 #: The end of the client.
 CRASHES = frozenset({"crash-before", "crash-after"})

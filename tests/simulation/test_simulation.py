@@ -50,6 +50,7 @@ def test_the_seeds_of_every_run(
     run(simulation, range(piece * PIECE, (piece + 1) * PIECE), only_seed)
 
 
+@pytest.mark.timeout(7200)  # for as many as are asked for
 def test_seeds_that_nobody_has_seen(
     simulation: Simulation, account: Counter[str], only_seed: int | None, base_seed: int
 ) -> None:

@@ -154,6 +154,10 @@ class World:
                 store.remove(bucket, key, None)
             case "lifecycle":
                 store.uploads.clear()
+            case "part-lost":
+                for upload in store.uploads.values():
+                    for part_number in sorted(upload.parts)[:1]:
+                        del upload.parts[part_number]
 
     # -- the work --------------------------------------------------------------------------
 

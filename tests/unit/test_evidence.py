@@ -167,11 +167,9 @@ class TestRecord:
 class TestOrder:
     def test_best_comes_first(self) -> None:
         names = ("SHA1", "CRC32", "CRC32C", "SHA256", "CRC64NVME")
-        found = evidence(
-            PLAIN,
-            metadata={"clerk-sha256": hashlib.sha256(DATA).hexdigest()},
-            **{f"Checksum{name}": checksum(name, DATA) for name in names},
-        )
+        answer: dict[str, Any] = {f"Checksum{name}": checksum(name, DATA) for name in names}
+        metadata = {"clerk-sha256": hashlib.sha256(DATA).hexdigest()}
+        found = evidence(PLAIN, metadata=metadata, **answer)
 
         assert found == [
             whole(CRC64NVME),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,8 @@ from tests.unit.described import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Answer = dict[str, Any]
+
 
 @pytest.fixture(autouse=True)
 def _with_crt() -> Iterator[None]:
@@ -46,10 +48,9 @@ class TestChecksumsOfObjectsStoredWhole:
     @EVERY
     @pytest.mark.parametrize("kind", [None, "FULL_OBJECT"])
     def test_are_firm(self, algorithm: Algorithm, kind: str | None) -> None:
-        value = checksum(algorithm.name, DATA)
+        answer: Answer = {algorithm.member: checksum(algorithm.name, DATA), "ChecksumType": kind}
         for etag in (None, OPAQUE):
-            found = evidence(etag, **{algorithm.member: value, "ChecksumType": kind})
-            assert found == [whole(algorithm)]
+            assert evidence(etag, **answer) == [whole(algorithm)]
 
     def test_said_to_be_of_parts(self) -> None:
         """What the type says of an object without parts is a contradiction: only a guess."""
@@ -67,7 +68,8 @@ class TestChecksumsOfObjectsStoredWhole:
 class TestChecksumsOfObjectsInParts:
     @EVERY
     def test_of_the_whole_by_type(self, algorithm: Algorithm) -> None:
-        answer = {algorithm.member: checksum(algorithm.name, DATA), "ChecksumType": "FULL_OBJECT"}
+        value = checksum(algorithm.name, DATA)
+        answer: Answer = {algorithm.member: value, "ChecksumType": "FULL_OBJECT"}
 
         assert evidence(COMPOSITE, **answer) == [whole(algorithm)]
         assert whole(algorithm) in evidence(COMPOSITE, KNOWN, **answer)
@@ -77,7 +79,7 @@ class TestChecksumsOfObjectsInParts:
     @pytest.mark.parametrize("kind", [None, "COMPOSITE"])
     def test_of_the_parts_by_formula(self, algorithm: Algorithm, kind: str | None) -> None:
         value = composite_checksum(algorithm.name, PARTS)
-        answer = {algorithm.member: value, "ChecksumType": kind}
+        answer: Answer = {algorithm.member: value, "ChecksumType": kind}
 
         assert evidence(COMPOSITE, **answer) == []  # of which parts?
         assert evidence(COMPOSITE, KNOWN, **answer) == [by_etag(KNOWN), of_parts(algorithm)]
@@ -137,7 +139,7 @@ class TestNonsense:
     )
     @pytest.mark.parametrize("kind", [None, "FULL_OBJECT", "COMPOSITE"])
     def test_is_passed_over(self, value: str | None, kind: str | None) -> None:
-        answer = {"ChecksumCRC32": value, "ChecksumType": kind}
+        answer: Answer = {"ChecksumCRC32": value, "ChecksumType": kind}
 
         assert evidence(OPAQUE, **answer) == []
         assert evidence(COMPOSITE, KNOWN, **answer) == [by_etag(KNOWN)]
@@ -156,7 +158,7 @@ class TestNonsense:
 
 
 class TestWithoutCrt:
-    ANSWER = {  # noqa: RUF012 - read only
+    ANSWER: Answer = {  # noqa: RUF012 - read only
         "ChecksumCRC64NVME": checksum("CRC64NVME", DATA),
         "ChecksumCRC32C": checksum("CRC32C", DATA),
     }
