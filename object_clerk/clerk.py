@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import functools
 from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -37,7 +36,7 @@ from object_clerk.transfer.delete import delete, delete_many
 from object_clerk.transfer.download import Download, ObjectReader, read_bytes, save
 from object_clerk.transfer.listing import Listing
 from object_clerk.transfer.move import SourceGuard, move
-from object_clerk.transfer.multipart import insist
+from object_clerk.transfer.multipart import Inquiry
 from object_clerk.transfer.source import open_source
 from object_clerk.transfer.stage import upload_staged
 from object_clerk.transfer.upload import Upload
@@ -648,10 +647,9 @@ class ObjectClerk:
         """
         prefix = self.config.probe_prefix if prefix is None else prefix
         with self._operation("examine_endpoint", bucket, prefix) as op:
-            call = functools.partial(self._connection.call, op)
-            surely = functools.partial(insist, op, self._connection)
-            self.endpoint.examine(call, surely, bucket, prefix)
-            self.endpoint.learn(call, surely, bucket, f"{prefix}digests")
+            inquiry = Inquiry(op, self._connection)
+            self.endpoint.examine(inquiry.ask, inquiry.insist, bucket, prefix)
+            self.endpoint.learn(inquiry.ask, inquiry.insist, bucket, f"{prefix}digests")
             op.finished(None)
             return self.endpoint.report()
 

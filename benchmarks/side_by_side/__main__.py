@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
                 for result in cells:
                     done.append(result)
                     _tell(result)
-    except (Unavailable, StartFailed) as error:
+    except (Unavailable, StartFailed, tools.ToolGone) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     if chosen.json:

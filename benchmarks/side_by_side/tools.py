@@ -62,6 +62,10 @@ class Tool:
     missing: str = ""
 
 
+class ToolGone(Exception):
+    """A tool that was there at the beginning cannot be used any more; the message says why."""
+
+
 def find(name: str) -> Tool:
     """Look a tool up, and install it if it needs an environment of its own."""
     python = sys.executable
@@ -101,6 +105,9 @@ def run(
         place: a directory for its home and its output.
         timeout_s: then it is killed, and whatever it has started.
         kill_at: once this is set it is killed a moment later.
+
+    Raises:
+        ToolGone: it could not be loaded, so this says nothing of what it does.
     """
     home = place / "home"
     home.mkdir(exist_ok=True)
@@ -134,6 +141,8 @@ def run(
     except ValueError:
         tail = errors.read_text(errors="replace")[-2000:]
         return Outcome(error=f"died with status {child.returncode}: {tail}", seconds=seconds)
+    if "missing" in answer:
+        raise ToolGone(f"{tool.name}: {answer['missing']}")
     keys = tuple(answer.get("keys", ()))
     return Outcome(ok=answer["ok"], error=answer.get("error", ""), keys=keys, seconds=seconds)
 

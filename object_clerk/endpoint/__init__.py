@@ -88,7 +88,7 @@ class Endpoint:
         the headers without looking at them.
 
         Args:
-            call: makes one request without retries, as ``Connection.call`` does.
+            call: makes one request; a failure that may pass is no answer, so it is repeated.
             insist: makes one with retries, to end what was begun.
             bucket: where an upload may be begun.
             key: under which key; permission to upload is needed for no other.
@@ -105,7 +105,7 @@ class Endpoint:
         has, or may have, versions, since there a DELETE would leave a marker.
 
         Args:
-            call: makes one request without retries.
+            call: makes one request, as for :meth:`learn`.
             bucket: where an object is to be deleted.
             key: its key; the random key that is asked about begins like it, so that no further
                 permission is needed.
@@ -156,7 +156,7 @@ class Endpoint:
         if one that does not hold was refused and the object stayed as it was.
 
         Args:
-            call: makes one request without retries.
+            call: makes one request, as for :meth:`learn`.
             insist: makes one with retries, to prepare and to tidy up.
             bucket: where objects may be written, read and deleted.
             prefix: what the keys of these objects begin with; a random name follows.

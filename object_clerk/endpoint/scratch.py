@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from object_clerk.checksum.digest import Digests
 from object_clerk.checksum.etag import bare
 from object_clerk.endpoint.answers import Answer, Support, of_condition
-from object_clerk.exceptions import ObjectClerkException, ObjectNotFoundException
+from object_clerk.exceptions import (
+    ObjectClerkException,
+    ObjectClerkServerInternalException,
+    ObjectNotFoundException,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +26,7 @@ class Scratch:
     """The scratch objects of one examination.
 
     Attributes:
-        ask: makes one request about the bucket, without retries.
+        ask: makes one request about the bucket, and takes a refusal for an answer.
         insist: makes one with retries.
         bucket: the bucket.
     """
@@ -76,6 +80,8 @@ class Scratch:
         """Begin an upload of one part; the parameters that complete it."""
         where = {"Key": self.key(name)}
         created = self.insist("create_multipart_upload", **where, **parameters)
+        if "UploadId" not in created:
+            raise ObjectClerkServerInternalException("the server began an upload without naming it")
         where["UploadId"] = created["UploadId"]
         self._uploads.append(where)
         digest = {"ChecksumCRC32": Digests.of([body]).checksum_crc32} if parameters else {}

@@ -150,8 +150,6 @@ class _Upstream:
         if not self._reusable or time.monotonic() - self._idle_since > _REUSE_WITHIN_S:
             return False
         # An idle connection has nothing to say: what can be read is its end, or rubbish.
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return False
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
             return not selector.select(0)

@@ -337,14 +337,13 @@ class FaultProxy:
             raise
         return secured
 
-    def _track(self, sock: socket.socket) -> socket.socket:
+    def _track(self, sock: socket.socket) -> None:
         with self._lock:
             # Once `close` has gone through the set nobody would wake this connection.
             if self._closing.is_set():
                 sock.close()
                 raise Disconnect
             self._sockets.add(sock)
-        return sock
 
     def _release(self, sock: socket.socket) -> None:
         with self._lock:

@@ -7,7 +7,6 @@ scratch objects, once for each clerk.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.etag import bare
@@ -20,7 +19,7 @@ from object_clerk.exceptions import (
     PreconditionFailed,
     UnsupportedError,
 )
-from object_clerk.transfer.multipart import insist
+from object_clerk.transfer.multipart import Inquiry
 
 if TYPE_CHECKING:
     from object_clerk.retry import Operation
@@ -73,16 +72,15 @@ class Conditions:
             bucket: where scratch objects may be made, if it was not asked before.
             verb: ``put``, ``complete`` or ``copy``.
         """
-        name = f"{verb}_if_none_match" if self.if_absent else f"{verb}_if_match"
-        endpoint = connection.endpoint
-        if getattr(endpoint, name) is Support.UNKNOWN:
-            endpoint.examine(
-                functools.partial(connection.call, op),
-                functools.partial(insist, op, connection),
-                bucket,
-                connection.config.probe_prefix,
-            )
-        return getattr(endpoint, name) is Support.HONOURED
+        inquiry = Inquiry(op, connection)
+        found = connection.endpoint.learn_condition(
+            f"{verb}_if_none_match" if self.if_absent else f"{verb}_if_match",
+            inquiry.ask,
+            inquiry.insist,
+            bucket,
+            connection.config.probe_prefix,
+        )
+        return found is Support.HONOURED
 
     def parameters(self, connection: Connection) -> dict[str, Any]:
         """The condition as S3's parameters."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import functools
 import posixpath
 import time
 import unicodedata
@@ -29,7 +28,7 @@ from object_clerk.receipt import Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import AlreadyMoved
-from object_clerk.transfer.multipart import begin, insist
+from object_clerk.transfer.multipart import Inquiry, begin
 from object_clerk.transfer.stream import Pin, pin, version_of
 
 if TYPE_CHECKING:
@@ -128,9 +127,7 @@ def _delete_source(op: Operation, copy: Copy, source: Pin, guard: SourceGuard) -
     """
     if not source.version_id and guard is not SourceGuard.TOMBSTONE:
         # Now, so that nothing comes between the last look and the deletion.
-        copy.connection.endpoint.learn_delete(
-            functools.partial(copy.connection.call, op), *copy.source
-        )
+        copy.connection.endpoint.learn_delete(Inquiry(op, copy.connection).ask, *copy.source)
     try:
         now = _look(op, copy)
         if Record.of(now.answer).tx == copy.tx and moved_to(now.answer):
@@ -319,4 +316,5 @@ def _is_alias(op: Operation, copy: Copy) -> bool:
         return any(each.get("UploadId") == upload_id for each in page.get("Uploads", ()))
     finally:
         with contextlib.suppress(ObjectNotFoundException):
-            insist(op, copy.connection, "abort_multipart_upload", **where, UploadId=upload_id)
+            inquiry = Inquiry(op, copy.connection)
+            inquiry.insist("abort_multipart_upload", **where, UploadId=upload_id)

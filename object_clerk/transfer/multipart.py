@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +39,37 @@ class UploadGone(ObjectNotFoundException):
 CLEANING_UP = Patience(connection=RetryPolicy(0.5, 2.0, (0.0, 0.5), 5.0, 4), deadline_s=30.0)
 
 
-def insist(op: Operation, connection: Connection, method: str, **parameters: Any) -> dict[str, Any]:
-    """Make one request that prepares or ends something; one that ends it has a time of its own."""
-    ends = method.startswith(("abort_", "delete_"))
-    return request(op.child(method, CLEANING_UP) if ends else op, connection, method, **parameters)
+class Inquiry:
+    """Makes the requests of a question to the server, and tidies up in the end."""
+
+    def __init__(self, op: Operation, connection: Connection) -> None:
+        self._op = op
+        self._connection = connection
+        self._ending: Operation | None = None
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Make one request. A failure that may pass is no answer, so it is repeated.
+
+        That a digest is refused is an answer, and is not.
+        """
+        patience = dataclasses.replace(
+            self._op.patience,
+            checksum=RetryPolicy(tries=1),
+            deadline_s=max(1, self._op.remaining_s),
+        )
+        return request(self._op.child(method, patience), self._connection, method, **parameters)
+
+    def insist(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Make one request that prepares or ends something.
+
+        What removes or aborts has a time of its own, which begins when it is first needed and is
+        shared: the operation's may be over by then, and a server that is down must not hold up
+        the caller once for each thing that is left.
+        """
+        op = self._op
+        if method.startswith(("abort_", "delete_")):
+            self._ending = op = self._ending or op.child(method, CLEANING_UP)
+        return request(op, self._connection, method, **parameters)
 
 
 class MultipartUpload:
@@ -212,7 +240,8 @@ class MultipartUpload:
         if error is None:
             return
         try:
-            insist(self._op, self._connection, "abort_multipart_upload", **self.where)
+            inquiry = Inquiry(self._op, self._connection)
+            inquiry.insist("abort_multipart_upload", **self.where)
         except ObjectNotFoundException:
             pass  # it was completed, or somebody else has aborted it
         except ObjectClerkException as failed:

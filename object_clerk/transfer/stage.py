@@ -7,11 +7,10 @@ this way. It costs a copy within the store.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 from object_clerk.exceptions import ObjectClerkException
-from object_clerk.transfer.multipart import insist
+from object_clerk.transfer.multipart import Inquiry
 
 if TYPE_CHECKING:
     from object_clerk.receipt import Receipt
@@ -45,7 +44,7 @@ def upload_staged(upload: Upload, copy: Copy, *, allow_empty: bool) -> Receipt:
 
 def _remove(upload: Upload, version_id: str | None) -> None:
     """Remove the staged object, in all the versions that repeated requests may have made."""
-    end = functools.partial(insist, upload.op, upload.connection)
+    end = Inquiry(upload.op, upload.connection).insist
     try:
         versions = {version_id}
         if version_id is not None:

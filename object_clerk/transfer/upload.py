@@ -36,7 +36,7 @@ from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verifi
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.bandwidth import Bandwidth
 from object_clerk.transfer.delete import take_back
-from object_clerk.transfer.multipart import MultipartUpload, insist
+from object_clerk.transfer.multipart import Inquiry, MultipartUpload
 from object_clerk.transfer.source import (
     IN_MEMORY_BYTES,
     PartBody,
@@ -243,12 +243,8 @@ class Upload:
 
     def learnt(self) -> Endpoint:
         """What the server does with digests; asked once, with an upload that is aborted."""
-        self.connection.endpoint.learn(
-            functools.partial(self.connection.call, self.op),
-            functools.partial(insist, self.op, self.connection),
-            self.bucket,
-            self.key,
-        )
+        inquiry = Inquiry(self.op, self.connection)
+        self.connection.endpoint.learn(inquiry.ask, inquiry.insist, self.bucket, self.key)
         return self.connection.endpoint
 
     def _check_size(self, size: int, allow_empty: bool) -> None:

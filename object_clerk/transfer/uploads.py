@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,11 @@ def sweep(
         # was begun just now may seem to come from the future.
         return older_than_s == 0 or (uploads.now - begun).total_seconds() >= older_than_s
 
+    probe = re.compile(re.escape(connection.config.probe_prefix) + "[0-9a-f]{32}/.*", re.DOTALL)
+
+    def is_scratch(key: str) -> bool:
+        return is_staged(key) or probe.fullmatch(key) is not None
+
     old = [
         SweptUpload(each.key, deleted=False, upload_id=each.upload_id, initiated=each.initiated)
         for each in uploads
@@ -181,7 +187,7 @@ def sweep(
     staged = [
         SweptUpload(each["Key"], deleted=False, initiated=each["LastModified"])
         for each in _objects(operation, connection, bucket, prefix)
-        if is_staged(each["Key"]) and is_old(each.get("LastModified"))
+        if is_scratch(each["Key"]) and is_old(each.get("LastModified"))
     ]
     if dry_run:
         return [*old, *staged]

@@ -73,7 +73,8 @@ def test_all_examples_run_in_their_order(
     with ObjectClerk.from_env() as clerk:
         raw = {entry["Key"] for entry in clerk.list_objects("raw")}
         archive = {entry["Key"] for entry in clerk.list_objects("archive")}
-    assert raw == {"2026/night.fits", "2026/night.txt"}
+        assert clerk.get_object("raw", "2026/log.txt") == b"closed 05:10\n"
+    assert raw == {"2026/night.fits", "2026/night.txt", "2026/log.txt"}
     assert archive == {"night.fits"}
 
 

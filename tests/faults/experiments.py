@@ -12,16 +12,21 @@ and that no file holds unverified bytes (I4) is for each test to assert.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
+
+from botocore.exceptions import ClientError
 
 from object_clerk import ObjectClerkException
 from object_clerk.events import Failed, Finished, Retrying, Started
-from object_clerk.testing import Action, Drop, Fault, Reply
+from object_clerk.testing import Action, Drop, Fault, Reply, error_document
+from object_clerk.transfer.files import PartialFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -195,17 +200,34 @@ def keeps_other_bytes(
     """
 
     def answer(request: Request) -> Reply:
-        key = request.path.rpartition("/")[2]
+        key = unquote(request.path).removeprefix(f"/{stage.bucket}/")
         where: dict[str, Any] = {"Bucket": stage.bucket, "Key": key, "Body": wrong}
-        if upload_id := asked(request, "uploadId"):
-            number = int(asked(request, "partNumber"))
-            found = stage.s3.upload_part(**where, UploadId=upload_id, PartNumber=number)["ETag"]
-        else:
-            found = stage.s3.put_object(**where)["ETag"]
-        etag = claims or found
+        upload_id = asked(request, "uploadId")
+        if upload_id:
+            where |= {"UploadId": upload_id, "PartNumber": int(asked(request, "partNumber"))}
+        try:
+            done: Any = (stage.s3.upload_part if upload_id else stage.s3.put_object)(**where)
+        except ClientError as error:  # some take no part twice
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            return Reply(status, error_document(error.response["Error"]["Code"]), XML)
+        etag = claims or done["ETag"]
         if request.header("x-amz-copy-source") is None:
             return Reply(200, headers=(("ETag", etag),))
         root = "CopyPartResult" if upload_id else "CopyObjectResult"
         return xml_reply(root, ETag=etag, LastModified="2026-01-01T00:00:00.000Z")
 
     return answer
+
+
+# -- guards that are switched off ----------------------------------------------------------
+
+
+@contextlib.contextmanager
+def written_in_place(path: Path, size: int, identity: str | None) -> Iterator[PartialFile]:
+    """In place of `partial_beside`: bytes go to the very file that was asked for, as they come."""
+    file = PartialFile(path, path, exclusive=False)
+    os.ftruncate(file.fd, 0)
+    try:
+        yield file
+    finally:
+        os.close(file.fd)

@@ -1,19 +1,17 @@
-"""Experiments E1 to E8: bytes that change or break off while they are read.
+"""Experiments E1 to E7: bytes that change or break off while they are read.
 
 Each test names its experiment: ``pytest -k e05`` runs E5. A test marked ``companion`` switches
 one guard off and shows the harm that it prevents.
 
-E9 to E14, E18, E19 and E28 are in ``test_experiments_writing.py`` and ``..._sending.py``, E15 to
-E17 and E22 in ``..._copying.py``, E20, E23 and E30 in ``..._storing.py``, E24 to E27 and E29 in
-``..._asking.py``. Some are older than their numbers and stay where they were: E21 in
+E8, E20, E23 and E30 are in ``test_experiments_foreign.py``, E9 to E14, E18, E19 and E28 in
+``..._writing.py`` and ``..._sending.py``, E15 to E17 and E22 in ``..._copying.py``, E24, E27 and
+E29 in ``..._asking.py``. Some are older than their numbers and stay where they were: E21 in
 ``test_kill.py`` and ``test_processes.py``, E25 in ``test_retrying.py``, E26 in
 ``test_listing.py``.
 """
 
 from __future__ import annotations
 
-import zlib
-from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,11 +19,9 @@ import pytest
 from object_clerk import (
     ObjectChanged,
     ObjectClerkConnectionException,
-    ObjectUnverifiable,
     ObjectVerificationException,
     Verdict,
 )
-from object_clerk.checksum import algorithm
 from object_clerk.testing import (
     Exchange,
     Fault,
@@ -35,10 +31,10 @@ from object_clerk.testing import (
     flip_response_bit,
     trim_response,
 )
-from object_clerk.transfer import download, stream
+from object_clerk.transfer import stream
 from object_clerk.transfer.download import ObjectReader
 from tests.faults.conftest import MIB, PART, Stage, content, scripted
-from tests.faults.experiments import Target, flipped, headed, md5, together
+from tests.faults.experiments import Target, flipped, md5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,8 +47,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("counted")
 
 DATA = content(MIB + 12345)
-SMALL = content(3000)
-CRC64NVME = "x-amz-checksum-crc64nvme"
 CUT_AT = 600_000
 
 
@@ -416,68 +410,6 @@ class TestE07ReadersThatStopAtTheLength:
         assert got == flipped(DATA, 1000)
 
 
-class TestE08ChecksumsThatCannotBeComputedHere:
-    @pytest.mark.smoke
-    def test_e08_with_the_extra_it_is_the_proof(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A CRC64NVME proves the bytes where the ETag says nothing, and shows a changed one."""
-        monkeypatch.setattr(algorithm, "_crc_step", lambda _: _crc64nvme)
-        stage.put("key", SMALL)
-        stage.proxy.add(_only_crc64nvme(flip=1000), _only_crc64nvme())
-
-        assert stage.clerk.get_object(stage.bucket, "key") == SMALL
-
-        assert (stage.receipt.attempts, stage.receipt.verdict) == (2, Verdict.CONTENT)
-        assert "crc64nvme" in stage.receipt.basis
-        assert stage.fired == ["flip and head", "headed"]
-
-    @pytest.mark.smoke
-    @pytest.mark.parametrize("flip", [1000, None], ids=["changed", "right"])
-    def test_e08_without_the_extra_it_is_refused(
-        self, stage: Stage, flip: int | None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Strictly: the message names the extra, and nothing is passed over in silence."""
-        _without_awscrt(monkeypatch)
-        stage.put("key", SMALL)
-        stage.proxy.add(_only_crc64nvme(flip=flip))
-
-        with pytest.raises(ObjectUnverifiable, match=r"object-clerk\[crt\]"):
-            stage.clerk.get_object(stage.bucket, "key")
-
-        assert len(stage.fired) == 1
-        assert stage.receipts == []
-
-    def test_e08_without_the_extra_other_evidence_is_used(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An MD5 in the ETag does as well."""
-        _without_awscrt(monkeypatch)
-        stage.put("key", SMALL)
-        with_crc = headed(lambda _: {CRC64NVME: _value()}, method="GET")
-        stage.proxy.add(together("both", flip_response_bit(1000), with_crc), with_crc)
-
-        assert stage.clerk.get_object(stage.bucket, "key") == SMALL
-
-        assert (stage.receipt.attempts, stage.receipt.verdict) == (2, Verdict.CONTENT)
-        assert stage.receipt.basis.startswith("ETag")
-        assert stage.fired == ["both", "headed"]
-
-    @pytest.mark.companion
-    def test_e08_without_its_guard_the_changed_byte_is_returned(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Not required to be proved, as in boto3 without awscrt."""
-        _without_awscrt(monkeypatch)
-        monkeypatch.setattr(download, "require_evidence", lambda *_: None)
-        stage.put("key", SMALL)
-        stage.proxy.add(_only_crc64nvme(flip=1000))
-
-        got = stage.clerk.get_object(stage.bucket, "key", verify_checksum="available")
-
-        assert got == flipped(SMALL, 1000)
-
-
 # -- the faults, and ways to see them ------------------------------------------------------
 
 
@@ -551,31 +483,3 @@ def _until(kind: type[Exception], read: Callable[[], bytes]) -> Iterator[bytes]:
             return
         assert block, "the end was reached"
         yield block
-
-
-def _crc64nvme(block: bytes, value: int = 0) -> int:
-    """A CRC64NVME bit by bit, for tests without awscrt."""
-    value ^= (1 << 64) - 1
-    for byte in bytes(block):
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (algorithm.CRC64NVME.polynomial if value & 1 else 0)
-    return value ^ (1 << 64) - 1
-
-
-def _value() -> str:
-    return b64encode(_crc64nvme(SMALL).to_bytes(8)).decode()
-
-
-def _only_crc64nvme(flip: int | None = None) -> Fault:
-    """A store whose ETags say nothing, and which keeps a CRC64NVME; a bit may flip, once."""
-    headers = {"etag": '"opaque"', CRC64NVME: _value(), "x-amz-checksum-type": "FULL_OBJECT"}
-    kept = headed(lambda _: headers)
-    if flip is None:
-        return kept
-    return together("flip and head", flip_response_bit(flip), kept, method="GET")
-
-
-def _without_awscrt(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"CRC32": zlib.crc32}
-    monkeypatch.setattr(algorithm, "_crc_step", known.get)

@@ -38,7 +38,7 @@ TWO_PARTS = content(PART + 1000)
 THREE_PARTS = content(2 * PART + 1000)
 
 #: How the files that a download makes beside its target are called, the last two if it resumes.
-TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part|\.target\.[0-9a-f]{16}\.(part|journal)")
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part|\.target\.[0-9a-f]{8}\.[0-9a-f]{16}\.(part|journal)")
 
 #: How the objects are called that wait to be put in their place, and those that are made only to
 #: find out what the server does.
@@ -374,12 +374,13 @@ def _upload_id(exchange: Exchange) -> str:
 
 def _chosen(log: list[Exchange], thorough: bool) -> Iterator[int]:
     """The numbers of the requests at which to kill."""
-    asked: set[str] = set()
+    probed: set[str] = set()
     for number, exchange in enumerate(log, 1):
         if PROBE in exchange.path:
-            if exchange.method in asked:
-                continue  # they are many, and one of each kind stands for all
-            asked.add(exchange.method)
+            # They are many, and all that they can leave is an object or an upload of their own.
+            if exchange.method not in ("PUT", "POST") or exchange.method in probed:
+                continue
+            probed.add(exchange.method)
         if thorough or number in (1, len(log)) or _is_visible(exchange):
             yield number
 

@@ -69,9 +69,7 @@ class TestBrokenConnections:
         assert clerk.get_object(stage.bucket, "key") == DATA
         assert stage.fired == ["cut_response"] * 3
 
-    def test_e03_range_of_a_parallel_download_is_resumed(
-        self, stage: Stage, tmp_path: Path
-    ) -> None:
+    def test_e03_range_of_a_parallel_download(self, stage: Stage, tmp_path: Path) -> None:
         """Check 22: only what is missing of that range is asked for again."""
         data = stage.put_parts("key", content(PART, "1"), content(PART, "2"))
         stage.proxy.add(cut_response(CUT_AT, method="GET", when=_second_range))

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.run import Simulation, failures
+
+#: Seeds that a process runs before it tells of them.
+BATCH = 1000
+
+
+def batch(last: int, first: int) -> tuple[Counter[str], list[int]]:
+    """Run seeds up to `last`; what happened in all, and the seeds that break a rule."""
+    with Simulation() as simulation:
+        broken = list(failures(simulation, range(first, min(first + BATCH, last))))
+        return simulation.totals, broken
+
+
+def many(base: int, runs: int, processes: int) -> tuple[Counter[str], list[int]]:
+    """Run that many seeds in that many processes."""
+    totals: Counter[str] = Counter()
+    broken: list[int] = []
+    with ProcessPoolExecutor(processes) as pool:
+        starts = range(base, base + runs, BATCH)
+        for counts, found in pool.map(functools.partial(batch, base + runs), starts):
+            totals += counts
+            broken += found
+    return totals, broken
+
+
+def one(seed: int) -> bool:
+    """Run a seed and tell all about it; whether it breaks a rule."""
+    with Simulation() as simulation:
+        print(simulation.report(seed), end="\n\n")
+        return bool(simulation.run(seed).broken)
 
 
 def main() -> int:
@@ -17,19 +49,18 @@ def main() -> int:
     parser.add_argument("--base", type=int, help="the first seed (default: a random one)")
     parser.add_argument("--runs", type=int, default=10_000, help="how many (default: %(default)s)")
     parser.add_argument("--shown", type=int, default=5, help="failing seeds to show")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at once")
     options = parser.parse_args()
+    if options.seed is not None:
+        return one(options.seed)
     base = int.from_bytes(os.urandom(4)) if options.base is None else options.base
-    with Simulation() as simulation:
-        if options.seed is not None:
-            print(simulation.report(options.seed))
-            return bool(simulation.run(options.seed).broken)
-        print(f"base seed {base}", flush=True)
-        begun = time.perf_counter()
-        broken = list(failures(simulation, range(base, base + options.runs)))
-        rate = options.runs / (time.perf_counter() - begun)
-        for seed in broken[: options.shown]:
-            print(simulation.report(seed), end="\n\n")
-    facts = ", ".join(f"{count} {name}" for name, count in sorted(simulation.totals.items()))
+    print(f"base seed {base}", flush=True)
+    begun = time.perf_counter()
+    totals, broken = many(base, options.runs, options.processes)
+    rate = options.runs / (time.perf_counter() - begun)
+    for seed in broken[: options.shown]:
+        one(seed)
+    facts = ", ".join(f"{count} {name}" for name, count in sorted(totals.items()))
     print(f"{facts}; {rate:.0f} schedules a second; {len(broken)} broke a rule")
     return bool(broken)
 

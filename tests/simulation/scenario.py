@@ -153,7 +153,7 @@ def _job(dice: random.Random) -> Job:
             job = dataclasses.replace(job, elsewhere=elsewhere, percent=percent)
             job = dataclasses.replace(job, condition=_condition(dice))
             if verb == "move":
-                guard = dice.choice(("check", "check", "check", "require", "tombstone"))
+                guard = dice.choice((*("check",) * 8, "require", "tombstone"))
                 job = dataclasses.replace(job, guard=guard)
         case "delete" | "delete-many" | "list":  # they move no bytes
             return dataclasses.replace(job, size=PART, verify=True, workers=1)
@@ -162,7 +162,7 @@ def _job(dice: random.Random) -> Job:
 
 def _condition(dice: random.Random) -> str:
     # The forty questions that a condition asks of the server take as long as ten other runs.
-    return dice.choice(("absent", "match")) if dice.random() < 0.1 else ""
+    return dice.choice(("absent", "match")) if dice.random() < 0.06 else ""
 
 
 def _layout(dice: random.Random, size: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import socket
 import ssl
@@ -23,6 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError, SSLError
 
 from object_clerk import testing as t
+from object_clerk.testing import link
 from tests.unit.upstream import BODY, MIB, Upstream, ask, connect, flipped, names, wait_until
 
 if TYPE_CHECKING:
@@ -268,6 +270,16 @@ class TestCertificate:
         with t.FaultProxy(upstream.url) as proxy, contextlib.closing(connect(proxy)) as client:
             assert ask(client)[1] == BODY
 
+    def test_without_what_trustme_needs(
+        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A broken installation is not taken for a missing one."""
+        monkeypatch.delitem(sys.modules, "trustme")
+        monkeypatch.setitem(sys.modules, "idna", None)
+        with pytest.raises(ModuleNotFoundError, match="idna") as caught:
+            t.FaultProxy(upstream.url, tls=True).start()
+        assert not isinstance(caught.value, t.MissingTrustmeError)
+
     def test_port_that_is_taken_leaves_no_file(
         self, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -375,6 +387,28 @@ class TestUpstream:
             assert ask(client, "PUT", "/refuse", data)[0] == 403
         assert upstream.digests == [hashlib.sha256(data).hexdigest()]
 
+    def test_that_answers_and_leaves_before_the_end(self) -> None:
+        """Writing then ends in an error of TLS, at times. The answer is there all the same."""
+
+        class Upstream:
+            def sendall(self, data: bytes) -> None:
+                raise ssl.SSLEOFError("EOF occurred in violation of protocol")
+
+            def makefile(self, *_: Any) -> io.BufferedReader:
+                return io.BufferedReader(
+                    io.BytesIO(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+                )
+
+        class Hub:
+            def open_upstream(self) -> Upstream:
+                return Upstream()
+
+        hub: Any = Hub()
+        upstream = link._Upstream(hub)
+        upstream.connect()
+        upstream.send(b"PUT / HTTP/1.1\r\n\r\n", iter([BODY]))
+        assert upstream.receive("PUT").head.status == 403
+
 
 class TestHandshake:
     def test_stall(self, proxy: t.FaultProxy, upstream: Upstream) -> None:
@@ -411,6 +445,17 @@ class TestHandshake:
         assert outcomes == [200, None, None, 200]
         assert names(proxy) == ["gone", "gone"]
         assert [exchange.error for exchange in proxy.fired] == [None, None]
+
+    def test_drop_waits_for_the_client(self, proxy: t.FaultProxy) -> None:
+        proxy.add(t.drop_handshake())
+        with socket.create_connection((proxy.host, proxy.port), timeout=20) as sock:
+            wait_until(lambda: proxy.fired)
+            sock.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+            sock.settimeout(20)
+            sock.sendall(b"anything")
+            assert sock.recv(1) == b""
 
     def test_other_faults_wait_for_a_request(self, proxy: t.FaultProxy) -> None:
         proxy.add(t.status_before(times=None), t.drop_handshake())
@@ -510,7 +555,10 @@ class TestEnd:
                 with pytest.raises(KeyboardInterrupt):
                     proxy.close()
             assert not bundle.exists()
-            proxy.close()
+            with monkeypatch.context() as context:
+                # The port may be somebody else's by now.
+                context.setattr(socket, "create_connection", pytest.fail)
+                proxy.close()
             assert peers.recv(1) == b""
         wait_until(lambda: proxy._threads == set())
 
