@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How hard we try to clean up after a failure that is about to be raised.
+CLEANING_UP = Patience(connection=RetryPolicy(0.5, 2.0, (0.0, 0.5), 5.0, 4), deadline_s=30.0)
+
+#: The same for the many small things of a question, none of which may be left lying about.
+TIDYING_UP = dataclasses.replace(CLEANING_UP, deadline_s=120.0)
+
 
 class UploadGone(ObjectNotFoundException):
     """The server no longer knows the upload."""
-
-
-#: How hard we try to clean up after a failure that is about to be raised.
-CLEANING_UP = Patience(connection=RetryPolicy(0.5, 2.0, (0.0, 0.5), 5.0, 4), deadline_s=30.0)
 
 
 class Inquiry:
@@ -68,7 +70,7 @@ class Inquiry:
         """
         op = self._op
         if method.startswith(("abort_", "delete_")):
-            self._ending = op = self._ending or op.child(method, CLEANING_UP)
+            self._ending = op = self._ending or op.child(method, TIDYING_UP)
         return request(op, self._connection, method, **parameters)
 
 

@@ -202,6 +202,24 @@ def test_temporary_objects_are_swept(
     assert keys(s3, bucket) == sorted(others)
 
 
+def test_what_an_examination_has_left(
+    proxied: ObjectClerk, proxy: FaultProxy, s3: S3Client, bucket: str
+) -> None:
+    """Scratch objects are swept too; others below the same prefix are not."""
+    proxy.add(status_before(403, "AccessDenied", method="DELETE", times=None))
+    proxied.examine_endpoint(bucket)
+    mine = f"{proxied.config.probe_prefix}mine"
+    s3.put_object(Bucket=bucket, Key=mine, Body=b"content")
+    left = set(keys(s3, bucket)) - {mine}
+    assert left
+    set_clock(proxy, DAY_S + 60)
+    swept = proxied.sweep_uploads(bucket)
+
+    assert left <= {each.key for each in swept}
+    assert keys(s3, bucket) == [mine]
+    assert unfinished(s3, bucket) == []
+
+
 def test_what_a_staged_upload_has_left(
     proxied: ObjectClerk, proxy: FaultProxy, s3: S3Client, bucket: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,6 @@ import pytest
 from object_clerk import (
     ObjectClerkException,
     ObjectSaveException,
-    ObjectUnverifiable,
-    ObjectVerificationException,
     Verdict,
 )
 from object_clerk.testing import (
@@ -24,8 +21,6 @@ from object_clerk.testing import (
     callback,
     drop_after,
     error_document,
-    flip_request_bit,
-    rewrite_response_header,
     status_before,
 )
 from tests.faults.conftest import MIB, PART, Stage, content, scripted
@@ -37,84 +32,6 @@ SMALL = content(100_000)
 LARGE = content(2 * PART + 1000)
 COMPLETE: Any = {"method": "POST", "query": "uploadId"}
 OTHER_MD5 = '"0123456789abcdef0123456789abcdef"'
-
-
-class TestChangedBytes:
-    def test_bit_that_flips_in_a_put(self, stage: Stage) -> None:
-        """Check 9: the request is refused or the ETag differs; the bytes are sent again."""
-        stage.proxy.add(flip_request_bit(1000, method="PUT"))
-
-        receipt = stage.clerk.upload_object(SMALL, stage.bucket, "key")
-
-        assert stage.stored("key") == SMALL
-        assert receipt.attempts == 2
-        assert receipt.verdict is Verdict.CONTENT
-        assert stage.fired == ["flip_request_bit"]
-
-    def test_bit_that_flips_in_a_part(self, stage: Stage) -> None:
-        """Check 9: that part alone is sent again."""
-        stage.learn()
-        stage.proxy.add(flip_request_bit(1000, method="PUT", query="partNumber=2"))
-
-        if stage.traits.upload_survives_bad_part:
-            receipt = stage.clerk.upload_object(LARGE, stage.bucket, "key")
-            assert stage.stored("key") == LARGE
-            assert receipt.attempts == 2
-            counts = [len(stage.sent("PUT", "key", f"partNumber={n}")) for n in (1, 2, 3)]
-            assert counts == [1, 2, 1]
-        else:
-            # The server ends the whole upload; one begun anew may succeed.
-            with contextlib.suppress(ObjectClerkException):
-                stage.clerk.upload_object(LARGE, stage.bucket, "key")
-            assert stage.stored("key") == (LARGE if stage.receipts else None)
-        assert stage.uploads() == []
-        assert stage.fired == ["flip_request_bit"]
-
-    def test_put_that_changes_every_time(self, stage: Stage) -> None:
-        """Check 9: nothing bad becomes visible, what was there stays, and no wrapper is raised."""
-        stage.put("key", content(100, "old"))
-        stage.proxy.add(flip_request_bit(1000, method="PUT", times=None))
-
-        with pytest.raises(ObjectVerificationException) as caught:
-            stage.clerk.upload_object(SMALL, stage.bucket, "key")
-
-        assert type(caught.value) is ObjectVerificationException
-        assert caught.value.attempts == 3
-        assert stage.fired == ["flip_request_bit"] * 3
-        assert stage.sent("DELETE") == []
-        if stage.traits.verifies_content_md5 or stage.traits.verifies_signed_sha256:
-            assert stage.stored("key") == content(100, "old")
-        else:  # this server replaces an object without looking; deleting it would not help
-            assert stage.stored("key") is not None
-
-    def test_part_that_changes_every_time(self, stage: Stage) -> None:
-        """Check 9: caught by the part's ETag at the latest, so nothing becomes visible at all."""
-        stage.learn()
-        stage.put("key", content(100, "old"))
-        stage.proxy.add(flip_request_bit(1000, method="PUT", query="partNumber=2", times=None))
-
-        with pytest.raises(ObjectClerkException) as caught:
-            stage.clerk.upload_object(LARGE, stage.bucket, "key")
-
-        if stage.traits.upload_survives_bad_part:
-            assert type(caught.value) is ObjectVerificationException
-            assert stage.fired == ["flip_request_bit"] * 3
-        assert "flip_request_bit" in stage.fired
-        assert stage.stored("key") == content(100, "old")
-        assert stage.uploads() == []
-        assert stage.sent("POST", "key", "uploadId") == []
-
-    def test_large_single_put_that_changes(self, stage: Stage) -> None:
-        """Check 9: also a body that is not held in memory."""
-        data = content(9 * MIB)
-        stage.proxy.add(flip_request_bit(-1, method="PUT"))
-        clerk = stage.new_clerk(transfer_config={"multipart_threshold": 64 * MIB})
-
-        receipt = clerk.upload_object(data, stage.bucket, "key")
-
-        assert stage.stored("key") == data
-        assert receipt.attempts == 2
-        assert stage.fired == ["flip_request_bit"]
 
 
 class TestLostAnswers:
@@ -227,100 +144,6 @@ class TestLostAnswers:
         assert receipt.verdict.strength >= Verdict.TRANSPORT.strength
         assert stage.fired == ["scripted"]
         assert len(stage.sent("POST", "key", "uploads")) == 2, "it began anew"
-
-
-def _keeps_checksums(stage: Stage) -> bool:
-    """Whether a CRC32 stands in for an ETag that says nothing."""
-    return stage.traits.verifies_checksum_header and stage.traits.returns_checksum
-
-
-def _without_etag(stage: Stage) -> Verdict:
-    """What an upload is worth whose ETag says nothing."""
-    if _keeps_checksums(stage) or not stage.traits.verifies_content_md5:
-        return Verdict.CONTENT
-    return Verdict.TRANSPORT
-
-
-class TestLyingEtags:
-    def test_another_md5_is_settled_by_reading_back(self, stage: Stage) -> None:
-        """Check 6: an ETag that is the MD5 of something else condemns nothing by itself."""
-        stage.learn()
-        stage.proxy.add(rewrite_response_header("ETag", OTHER_MD5, path="/key", times=None))
-
-        receipt = stage.clerk.upload_object(SMALL, stage.bucket, "key")
-
-        assert stage.stored("key") == SMALL
-        assert receipt.verdict is Verdict.CONTENT
-        assert ("ChecksumCRC32" if _keeps_checksums(stage) else "read back") in receipt.basis
-        assert receipt.attempts == 1
-        assert stage.sent("DELETE") == []
-        assert set(stage.fired) == {"rewrite_response_header"}
-
-    def test_no_md5_at_all_leaves_the_transport_as_proof(self, stage: Stage) -> None:
-        """Check 6: the upload stands on Content-MD5; reading it with verification is refused.
-
-        Where the server was seen to ignore Content-MD5, the upload is read back instead.
-        """
-        stage.learn()
-        stage.put("key", content(10, "old"))
-        stage.proxy.add(rewrite_response_header("ETag", '"opaque"', path="/key", times=None))
-
-        receipt = stage.clerk.upload_object(SMALL, stage.bucket, "key")
-
-        assert stage.stored("key") == SMALL
-        assert (receipt.verdict, receipt.attempts) == (_without_etag(stage), 1)
-        assert stage.sent("DELETE") == []
-        if _keeps_checksums(stage):
-            assert stage.clerk.get_object(stage.bucket, "key") == SMALL
-        else:
-            with pytest.raises(ObjectUnverifiable):
-                stage.clerk.get_object(stage.bucket, "key")
-        # From now on it is known that the ETag says nothing: a record is written.
-        stage.clerk.upload_object(SMALL, stage.bucket, "key")
-        assert stage.clerk.get_object(stage.bucket, "key") == SMALL
-        assert stage.receipt.verdict is Verdict.CONTENT
-        assert set(stage.fired) == {"rewrite_response_header"}
-
-    def test_object_of_parts_without_an_md5(self, stage: Stage) -> None:
-        """Check 6: the same for an upload in parts."""
-        stage.proxy.add(
-            rewrite_response_header("ETag", '"opaque"', path="/key", method="HEAD", times=None)
-        )
-
-        receipt = stage.clerk.upload_object(LARGE, stage.bucket, "key")
-
-        assert stage.stored("key") == LARGE
-        assert receipt.verdict is _without_etag(stage)
-        assert stage.fired == ["rewrite_response_header"]
-
-    def test_object_of_parts_with_another_md5(self, stage: Stage) -> None:
-        """Check 6: read back too, unless the answer to Complete had the right ETag."""
-        stage.proxy.add(
-            rewrite_response_header("ETag", OTHER_MD5, path="/key", method="HEAD", times=None)
-        )
-
-        receipt = stage.clerk.upload_object(LARGE, stage.bucket, "key")
-
-        assert stage.stored("key") == LARGE
-        assert receipt.verdict.strength >= Verdict.TRANSPORT.strength
-        assert receipt.attempts == 1
-        assert stage.fired == ["rewrite_response_header"]
-
-    def test_failed_verification_deletes_nothing(self, stage: Stage) -> None:
-        """Check 9: what another writer stored right after us is not ours to delete."""
-        stage.put("key", content(100, "old"))
-        theirs = content(len(SMALL), "theirs")
-        stage.proxy.add(
-            rewrite_response_header("ETag", '"opaque"', method="PUT", times=None),
-            callback(lambda: stage.put("key", theirs), method="HEAD", times=None),
-        )
-
-        with pytest.raises(ObjectVerificationException, match="not what was sent"):
-            stage.clerk.upload_object(SMALL, stage.bucket, "key")
-
-        assert stage.stored("key") == theirs
-        assert stage.sent("DELETE") == []
-        assert "callback" in stage.fired
 
 
 class TestSources:
