@@ -678,9 +678,10 @@ class ObjectClerk:
     ) -> list[SweptUpload]:
         """Remove what crashed uploads have left: unfinished parts, and temporary objects.
 
-        Temporary objects are those of ``upload_object(stage=True)``; to find them all keys are
-        listed. An upload that is still at work looks like one that crashed, so ``older_than_s``
-        has to be longer than any upload takes. Ages are told by the server's clock.
+        Temporary objects are those of ``upload_object(stage=True)`` and scratch objects of
+        :meth:`examine_endpoint`; to find them all keys are listed. An upload that is still at work
+        looks like one that crashed, so ``older_than_s`` has to be longer than any upload takes.
+        Ages are told by the server's clock.
 
         Args:
             bucket: the bucket.

@@ -102,7 +102,7 @@ def evidence_of(
         yield from etag
     for algorithm, digest in record.digests.items():
         yield Evidence("record in the metadata", Hashing(algorithm), digest, firm=True)
-    yield from sorted(set(checksums) - set(best), key=lambda e: not e.firm)
+    yield from sorted((e for e in checksums if e not in best), key=lambda e: not e.firm)
     yield from etag  # what is left of it: nothing, if it has been given already
 
 

@@ -44,9 +44,9 @@ def command(bucket: str, prefix: str | None, older_than: int, dry_run: bool, as_
     """Remove what crashed uploads have left in BUCKET.
 
     That is: multipart uploads that were begun and neither completed nor aborted, and temporary
-    objects of uploads with stage=True. An upload that is still at work looks like one that
-    crashed, so --older-than has to be longer than any upload takes. Ages are told by the clock
-    of the server.
+    objects of uploads with stage=True and of the doctor. An upload that is still at work looks like
+    one that crashed, so --older-than has to be longer than any upload takes. Ages are told by the
+    clock of the server.
     """
     from object_clerk import DeleteIncomplete, ObjectClerk, SweptUpload
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from object_clerk import ObjectClerk
     from object_clerk.testing import FaultProxy, Request, Turn
     from tests.contract.conftest import MakeClerk
-    from tests.servers import Traits
+    from tests.servers import Server
 
 VERBS = pytest.mark.parametrize("verb", ["upload", "copy", "move"])
 #: A move is a copy, and then some.
@@ -259,12 +259,14 @@ def test_others_are_not_taken_for_ours(
 
 @SIZES
 def test_one_of_two_wins(
-    size: int, knowing: ObjectClerk, s3: S3Client, traits: Traits, bucket: str
+    size: int, knowing: ObjectClerk, s3: S3Client, server: Server, bucket: str
 ) -> None:
     """Two at once: one has stored its object, the other is told that there is one."""
     need(knowing, "if_absent", "upload", size)
-    if not traits.put_if_none_match_atomic:
+    if not server.traits.put_if_none_match_atomic:
         pytest.skip("trait put_if_none_match_atomic: several writers win here")
+    if server.name == "moto" and size == LARGE:
+        pytest.skip("several of eight CompleteMultipartUpload at once were seen to win in moto")
     together = threading.Barrier(2)
     outcomes: dict[int, Receipt | ObjectClerkException] = {}
 

@@ -66,7 +66,7 @@ class TestCalls:
         assert info["etag"].startswith('"')
 
     @pytest.mark.parametrize("options", [{}, {"verify_checksum": False}])
-    def test_copy(self, clerk: ObjectClerk, options: dict[str, bool]) -> None:
+    def test_copy(self, clerk: ObjectClerk, options: dict[str, Any]) -> None:
         clerk.copy_object(
             "source_bucket",
             "source_object_key",
@@ -78,7 +78,7 @@ class TestCalls:
         assert clerk.exists("source_bucket", "source_object_key")
 
     @pytest.mark.parametrize("options", [{}, {"verify_checksum": False}])
-    def test_move(self, clerk: ObjectClerk, options: dict[str, bool]) -> None:
+    def test_move(self, clerk: ObjectClerk, options: dict[str, Any]) -> None:
         clerk.move_object(
             "source_bucket",
             "source_object_key",

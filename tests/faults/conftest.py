@@ -287,6 +287,22 @@ def secure_stage(
 
 
 @pytest.fixture
+def versioned(stage: Stage) -> Iterator[Stage]:
+    """The same with a bucket that has versions."""
+    if not stage.traits.versioning:
+        pytest.skip("this server keeps no versions")
+    with arrange.fresh_bucket(stage.server, stage.s3) as bucket:
+        enabled: Any = {"Status": "Enabled"}
+        stage.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
+        before, stage.bucket = stage.bucket, bucket
+        try:
+            yield stage
+            assert stage.uploads() == []
+        finally:
+            stage.bucket = before
+
+
+@pytest.fixture
 def counted(stage: Stage) -> Iterator[None]:
     """Requests are counted, see `check_budget`."""
     yield

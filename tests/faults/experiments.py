@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import http.client
+import io
 import os
 import traceback
 from collections import Counter
@@ -97,7 +99,7 @@ class Target:
         return self.seen
 
 
-# -- digests -------------------------------------------------------------------------------
+# -- bytes --------------------------------------------------------------------------------
 
 
 def md5(data: bytes) -> str:
@@ -108,6 +110,23 @@ def md5(data: bytes) -> str:
 def flipped(data: bytes, offset: int) -> bytes:
     """The bytes with the lowest bit of one of them flipped."""
     return data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
+
+
+class Pipe(io.RawIOBase):
+    """A stream that cannot be rewound, and may end with an error."""
+
+    def __init__(self, data: bytes, error: type[BaseException] | None = None) -> None:
+        self._stream = io.BytesIO(data)
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._stream.read(size)
+        if not data and self._error is not None:
+            raise self._error("the tape broke")
+        return data
 
 
 # -- servers that misbehave ----------------------------------------------------------------
@@ -173,6 +192,36 @@ class Afterwards(Action):
 def afterwards(function: Callable[[], object], **match: Any) -> Fault:
     """A fault that calls a function when the server has carried the request out."""
     return Fault(**{"name": "afterwards", **match}, action=Afterwards(function))
+
+
+@dataclasses.dataclass(frozen=True)
+class Redirected(Action):
+    """Sends a request without a body to another path, and gives the answer back.
+
+    Only for servers that do not look at signatures.
+    """
+
+    stage: Stage
+    alias: str
+    path: str
+
+    def before(self, turn: Turn) -> Reply | Drop | None:
+        request = turn.request
+        host = self.stage.server.endpoint_url.removeprefix("http://")
+        with contextlib.closing(http.client.HTTPConnection(host, timeout=60)) as link:
+            target = request.target.replace(self.alias, self.path, 1)
+            kept = {n: v for n, v in request.headers if n.lower() not in ("host", "connection")}
+            link.request(request.method, target, headers=kept)
+            answer = link.getresponse()
+            unwanted = ("connection", "transfer-encoding", "keep-alive")
+            headers = [each for each in answer.getheaders() if each[0].lower() not in unwanted]
+            return Reply(answer.status, answer.read(), tuple(headers))
+
+
+def redirected(stage: Stage, alias: str, path: str) -> Fault:
+    """A server that knows one bucket or object by two names."""
+    action = Redirected(stage, alias, path)
+    return Fault(name="redirected", action=action, path=alias, times=None)
 
 
 def asked(request: Request, name: str) -> str:

@@ -42,7 +42,8 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part|\.target\.[0-9a-f]{8}\.[0-9a-f]{16
 
 #: How the objects are called that wait to be put in their place, and those that are made only to
 #: find out what the server does.
-PROBE = ".object-clerk-probe/"
+ASKING = ".object-clerk-"
+PROBE = f"{ASKING}probe/"
 SCRATCH = re.compile(rf"new\.clerk-stage-[0-9a-f]{{32}}|{re.escape(PROBE)}[0-9a-f]{{32}}/[a-z]+")
 
 
@@ -378,15 +379,18 @@ def _chosen(log: list[Exchange], thorough: bool) -> Iterator[int]:
     for number, exchange in enumerate(log, 1):
         if PROBE in exchange.path:
             # They are many, and all that they can leave is an object or an upload of their own.
-            if exchange.method not in ("PUT", "POST") or exchange.method in probed:
-                continue
+            wanted = exchange.method in ("PUT", "POST") and exchange.method not in probed
             probed.add(exchange.method)
-        if thorough or number in (1, len(log)) or _is_visible(exchange):
+        else:
+            wanted = thorough or number in (1, len(log)) or _is_visible(exchange)
+        if wanted:
             yield number
 
 
 def _is_visible(exchange: Exchange) -> bool:
     """Whether a request changes what others see: all that write do, but for the parts."""
+    if ASKING in exchange.path:
+        return False
     if exchange.method == "PUT":
         return "partNumber" not in exchange.query
     if exchange.method == "POST":
@@ -400,6 +404,7 @@ def zygote() -> Iterator[Zygote]:
         yield started
 
 
+@pytest.mark.timeout(900)  # Swift takes six seconds for a thousand keys
 @pytest.mark.parametrize("name", CASES)
 def test_kill_at_every_request(
     stage: Stage, zygote: Zygote, tmp_path: Path, name: str, *, thorough: bool
@@ -413,7 +418,8 @@ def test_kill_at_every_request(
 
     log, _ = rehearsal.undisturbed()
 
-    for number in _chosen(log, thorough):
+    # What a tombstone has in common with other moves is tried with them.
+    for number in _chosen(log, thorough and name != TOMBSTONE):
         for boundary in _around(number):
             rehearsal.killed(boundary)
 

@@ -51,13 +51,13 @@ def simulation() -> Iterator[Simulation]:
 @pytest.fixture
 def account(simulation: Simulation, request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """What the runs of this test came to; told at the end."""
-    before, begun = Counter(simulation.totals), time.perf_counter()
+    before, begun = Counter(simulation.totals), time.process_time()
     counts: Counter[str] = Counter()
     yield counts
     counts.update(simulation.totals - before)
-    rate = counts["schedules"] / (time.perf_counter() - begun)
+    rate = counts["schedules"] / (time.process_time() - begun)
     facts = ", ".join(f"{counts[name]} {name}" for name in sorted(counts))
-    _ACCOUNT.append(f"{request.node.name}: {facts}; {rate:.0f} schedules a second")
+    _ACCOUNT.append(f"{request.node.name}: {facts}; {rate:.0f} schedules a second of CPU")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -216,41 +216,43 @@ class TestOthers:
 
     def test_only_those_of_this_path(self, path: Path) -> None:
         """What only looks similar belongs to somebody else."""
+        with unfinished(path) as file:
+            ours = file.temporary.name
+        begin, generation = ours.removesuffix(".part").rsplit(".", 1)
+        assert begin.startswith(".file.")
         names = [
-            ".file.0123456789abcde.part",
-            ".file.0123456789abcdeg.part",
-            ".file.0123456789abcdef.parts",
-            ".file.notes.part",
-            ".other.0123456789abcdef.part",
-            "file.0123456789abcdef.part",
-            ".file2.0123456789abcdef.part",
+            f"{begin}.{generation[1:]}.part",
+            f"{begin}.{generation[1:]}g.part",
+            f"{begin}.{generation}.parts",
+            f"{begin}.notes.part",
+            f"{begin[1:]}.{generation}.part",
+            f".x{begin[1:]}.{generation}.part",
+            f".file2{begin[5:]}.{generation}.part",
         ]
         for name in names:
             (path.parent / name).write_bytes(b"mine")
-        stale = path.parent / ".file.0123456789abcdef.part"
-        stale.write_bytes(b"ours")
-        with unfinished(path):
+        with unfinished(path, "another generation"):
             pass
 
-        assert not stale.exists()
+        assert not (path.parent / ours).exists()
         assert [name for name in names if not (path.parent / name).exists()] == []
 
     def test_journal_goes_first(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A journal without its file would claim what is not there."""
-        with unfinished(path, "a"):
-            pass
+        with unfinished(path, "a") as file:
+            other = file.temporary.name
         removed: list[str] = []
         unlink = Path.unlink
 
         def recorded(self: Path, missing_ok: bool = False) -> None:
-            removed.append(self.suffix)
+            removed.append(self.name)
             unlink(self, missing_ok)
 
         monkeypatch.setattr(Path, "unlink", recorded)
         with unfinished(path, "b"):
             pass
 
-        assert removed == [".journal", ".part"]
+        assert removed[:2] == [other.replace(".part", ".journal"), other]
 
     def test_neighbours_with_long_names_do_not_meet(self, tmp_path: Path) -> None:
         """Of a long name only the beginning fits; two files may have the same."""

@@ -141,6 +141,15 @@ class TestReadWrong:
         assert COMPOSITE[:32] in str(caught.value)
         assert "MD5 of parts of 7 bytes" in str(caught.value)
 
+    @pytest.mark.parametrize("whole_first", [True, False])
+    def test_the_best_guess_is_what_is_told_of(self, whole_first: bool) -> None:
+        guesses = [by_etag(WHOLE, firm=False, etag=PLAIN), by_etag(KNOWN, firm=False)]
+        with pytest.raises(ObjectUnverifiable) as caught:
+            read(OTHER, guesses if whole_first else guesses[::-1])
+
+        assert caught.value.failure is (Failure.FINAL if whole_first else Failure.INTEGRITY)
+        assert (PLAIN in str(caught.value)) is whole_first
+
     def test_encrypted_objects_cannot_be_condemned(self) -> None:
         with pytest.raises(ObjectUnverifiable, match="need not be") as caught:
             read(OTHER, [by_etag(WHOLE, firm=False, etag=PLAIN)])
