@@ -475,6 +475,9 @@ class ObjectClerk:
         Raises:
             ObjectSaveException: the source is missing, unreadable, empty, or changed underway.
             ObjectVerificationException: what is stored is not what was sent.
+            DestinationExists: ``if_absent`` was given, and there is an object.
+            PreconditionFailed: ``if_match`` was given, and it does not hold.
+            UnsupportedError: the server was not seen to honour such a condition; nothing was sent.
         """
         with self._operation("upload_object", bucket, object_key) as op:
             mode = _mode(verify_checksum)
@@ -534,7 +537,11 @@ class ObjectClerk:
         Raises:
             ObjectClerkParameterException: source and copy are the same object.
             ObjectNotFoundException: there is no such source.
-            ObjectVerificationException: the copy differs. Nothing is deleted.
+            ObjectVerificationException: the copy differs. It is removed again where it is surely
+                ours: in a bucket with versions whose server names the version it made.
+            DestinationExists: ``if_absent`` was given, and there is an object.
+            PreconditionFailed: ``if_match`` was given, and it does not hold.
+            UnsupportedError: the server was not seen to honour such a condition; nothing was sent.
             ObjectChanged: the source was replaced underway.
         """
         source = (src_bucket, src_key)

@@ -135,6 +135,10 @@ def _value(
 
 def _parts(scratch: Scratch, key: str, answers: Answers) -> None:
     """Ask for a part of what is by now an object of one part."""
+    size = answers.get("object_size")
+    if size is None or size.support is Support.UNKNOWN:
+        answers["part_number"] = Answer(Support.UNKNOWN, "no object of parts could be made")
+        return
     found: list[str] = []
     answers["part_number"] = Answer(Support.IGNORED)
     for method, name in (("head_object", "HEAD"), ("get_object", "GET")):

@@ -118,7 +118,8 @@ class Copy:
         self._attempted = False
         self._guess_failed = False
         self._opaque = False
-        self._wrong: Pin | None = None
+        self._wrong: list[Pin] = []
+        self._is_visible = False
         self._told: list[int] = []
 
     def run(self) -> tuple[Receipt, Pin]:
@@ -140,8 +141,10 @@ class Copy:
         try:
             return _copy(self.op, self, source), source
         except ObjectVerificationException as error:
-            if self._wrong is not None:
-                error.message += take_back(self.op, self.connection, *self.target, self._wrong, {})
+            if self._is_visible and not self._wrong:
+                error.message += "; the wrong copy is still there, since it may be another writer's"
+            for wrong in self._wrong:
+                error.message += take_back(self.op, self.connection, *self.target, wrong, {})
             raise
 
     def copy_once(self, source: Pin) -> Receipt:
@@ -223,15 +226,18 @@ class Copy:
         bucket, key = self.target
         kept = {name: source.answer.get(name) for name in NOT_COPIED}
         answer = self._call("copy_object", Bucket=bucket, Key=key, **self._source(source), **kept)
+        self._is_visible = True
         self._progress(source.size, source.size)
         etag = bare(answer.get("CopyObjectResult", {}).get("ETag"))
         if etag and not self.verify:
             return Pin(etag, source.size, version_of(answer), answer), SWITCHED_OFF
         try:
             copied = self.look_at_copy(source, version_of(answer))
-            # Only a version that the answer names is surely ours; it is wrong until it is proved.
-            self._wrong = copied if version_of(answer) else None
-            return copied, self._compare(source, copied) if self.verify else SWITCHED_OFF
+            if version_of(answer):  # otherwise it is not surely ours
+                self._wrong.append(copied)
+            # An answer that says nothing has to be proved whatever was asked for: there may be
+            # an old object that just looks like the copy.
+            finding = self._compare(source, copied, doubtful=not etag)
         except ObjectVerificationException as error:
             if etag:
                 raise
@@ -239,17 +245,18 @@ class Copy:
                 f"the server's answer to the copy was incomplete, and it is not there: {error}",
                 failure=Failure.TRANSIENT,
             ) from error
+        self._wrong.clear()
+        return copied, finding if self.verify else SWITCHED_OFF
 
-    def _compare(self, source: Pin, copied: Pin) -> Finding:
+    def _compare(self, source: Pin, copied: Pin, *, doubtful: bool = False) -> Finding:
         """Prove a copy that was made in one request, or whose parts prove nothing."""
         recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
         opaque = etag_may_differ(source.answer) or etag_may_differ(copied.answer)
         both_whole = parts_of(source.etag) == parts_of(copied.etag) == 0 and not opaque
         if recomputed and both_whole and copied.etag == source.etag:
             return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")
-        if self.verify is Verification.AVAILABLE and not (
-            both_whole and copied.etag != source.etag  # that looks wrong, so it is worth a reading
-        ):
+        doubtful = doubtful or (both_whole and copied.etag != source.etag)
+        if self.verify is not Verification.STRICT and not doubtful:
             return Finding(Verdict.IDENTITY, "the sizes are equal; the copy was not read back")
         evidence = list(evidence_of(source, self.settings.part_size_bytes))
         ways = [e.way for e in choose(evidence, suspicious=True)]
@@ -414,7 +421,7 @@ class Copy:
             if error.status in (405, 501):
                 raise _PartsUnsupported(error.message) from error
             raise
-        if "CopyPartResult" not in answer:
+        if not answer.get("CopyPartResult"):
             raise ObjectClerkServerInternalException(
                 "the server's answer to the copy of a part was empty", failure=Failure.TRANSIENT
             )
@@ -467,6 +474,7 @@ class Copy:
             parameters={"VersionId": source.version_id},
         )
         data, read = read_bytes(download)
+        self._told.append(source.size)
         if read.etag != source.etag:
             raise _changed()
         digests, (bucket, key) = Digests.of([data]), self.target

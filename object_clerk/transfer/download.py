@@ -154,7 +154,7 @@ class Proof:
         if not self._download.verify:
             return SWITCHED_OFF
         if not self._evidence:
-            return self._as_good_as_it_gets("nothing that the server says could be compared")
+            return self.as_good_as_it_gets("nothing that the server says could be compared")
         try:
             return judge_read(self._evidence, self._pin.size, self.hasher)
         except ObjectUnverifiable as error:
@@ -165,7 +165,7 @@ class Proof:
                 raise
             if again and error.failure is Failure.INTEGRITY:
                 raise  # a second look costs little, and a changed byte would show
-            return self._as_good_as_it_gets(error.message)
+            return self.as_good_as_it_gets(error.message)
         except ObjectVerificationException:
             self._download.suspicious = True
             raise
@@ -183,7 +183,8 @@ class Proof:
                 return judge_read(self._evidence, self._pin.size, hasher)
         return None
 
-    def _as_good_as_it_gets(self, why: str) -> Finding:
+    def as_good_as_it_gets(self, why: str) -> Finding:
+        """What the bytes are worth that nothing proves, where that is enough."""
         self._download.connection.warn_once(
             "some downloads could not be fully proved; their receipts say why"
         )
@@ -362,6 +363,7 @@ class _Fetch:
         op.recover(error)
         if isinstance(error, ObjectUnverifiable) and (found := self._judged_anew()):
             return found  # it only took asking the server in what parts it was uploaded
+        same = True
         for part in self.parts:
             before = md5_of(self._file.blocks(part.offset, part.length))
             op.transferred(-part.length, self._pin.size)
@@ -370,21 +372,25 @@ class _Fetch:
             self._took(part.length)
             if md5_of(self._file.blocks(part.offset, part.length)) == before:
                 continue
+            same = False
             if found := self._judged_anew():
                 return found
-        self._file.forget()
-        if isinstance(error, ObjectUnverifiable):
+        if same and isinstance(error, ObjectUnverifiable):
+            if self._download.verify is Verification.AVAILABLE:
+                return self._download.proof(self._pin).as_good_as_it_gets(error.message)
             error.gave_up = "gave up: it came twice with the same bytes"
+        self._file.forget()
         raise error
 
     def _judged_anew(self) -> Finding | None:
-        """What the bytes in the file are worth now, by all the evidence there is."""
+        """The proof of the bytes that are in the file now, if there is one."""
         proof = self._download.proof(self._pin)
         for block in self._file.blocks(0, self._pin.size):
             self._download.op.check()
             proof.hasher.update(block)
         with contextlib.suppress(ObjectVerificationException):
-            return proof.finding(lambda: self._file.blocks(0, self._pin.size))
+            found = proof.finding(lambda: self._file.blocks(0, self._pin.size))
+            return found if found.verdict is Verdict.CONTENT else None
         return None
 
 

@@ -89,7 +89,7 @@ class ResumableFile(PartialFile):
 
     def __init__(self, path: Path, identity: str) -> None:
         # Names are limited to 255 bytes, and those that begin alike must not meet.
-        begin = os.fsdecode(os.fsencode(path.name)[:40])
+        begin = os.fsencode(path.name)[:40].decode("utf-8", "ignore")
         stem = f".{begin}.{_short(os.fsencode(path.name), 8)}."
         name = _short(identity.encode("utf-8", "surrogatepass"), 16)
         super().__init__(path, path.parent / f"{stem}{name}.part", exclusive=False)
@@ -115,6 +115,7 @@ class ResumableFile(PartialFile):
                 self.done.add((int(match[1]), int(match[2])))
         # A line that a dying process has torn must not run into the next one.
         self._journal.write("\n")
+        self._journal.flush()
 
     def _locked(self) -> bool:
         try:
@@ -144,10 +145,13 @@ class ResumableFile(PartialFile):
 
     def end(self, *, published: bool) -> None:
         """Close the file; it stays to be resumed unless it was published."""
-        self._journal.close()
-        if published:
-            self.temporary.with_suffix(".journal").unlink(missing_ok=True)
-        os.close(self.fd)
+        try:
+            with contextlib.suppress(OSError):  # on a full disk; a journal may lack lines
+                self._journal.close()
+            if published:
+                self.temporary.with_suffix(".journal").unlink(missing_ok=True)
+        finally:
+            os.close(self.fd)
 
 
 def _short(name: bytes, length: int) -> str:

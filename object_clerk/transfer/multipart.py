@@ -62,16 +62,20 @@ class Inquiry:
         return request(self._op.child(method, patience), self._connection, method, **parameters)
 
     def insist(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Make one request that prepares or ends something.
-
-        What removes or aborts has a time of its own, which begins when it is first needed and is
-        shared: the operation's may be over by then, and a server that is down must not hold up
-        the caller once for each thing that is left.
-        """
-        op = self._op
+        """Make one request that prepares something, or removes it again."""
         if method.startswith(("abort_", "delete_")):
-            self._ending = op = self._ending or op.child(method, TIDYING_UP)
-        return request(op, self._connection, method, **parameters)
+            return self.end(method, **parameters)
+        return request(self._op, self._connection, method, **parameters)
+
+    def end(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Make one request of tidying up.
+
+        It has a time of its own, which begins when it is first needed and is shared: the
+        operation's may be over by then, and a server that is down must not hold up the caller
+        once for each thing that is left.
+        """
+        self._ending = self._ending or self._op.child(method, TIDYING_UP)
+        return request(self._ending, self._connection, method, **parameters)
 
 
 class MultipartUpload:

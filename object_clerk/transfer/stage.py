@@ -44,7 +44,7 @@ def upload_staged(upload: Upload, copy: Copy, *, allow_empty: bool) -> Receipt:
 
 def _remove(upload: Upload, version_id: str | None) -> None:
     """Remove the staged object, in all the versions that repeated requests may have made."""
-    end = Inquiry(upload.op, upload.connection).insist
+    end = Inquiry(upload.op, upload.connection).end
     try:
         versions = {version_id}
         if version_id is not None:

@@ -116,7 +116,7 @@ class Upload:
         self.part_size = upload_part_size(settings.part_size_bytes)
         self.tx = new_tx()
         self._attempted = False
-        self._stored: Pin | None = None
+        self._stored: list[Pin] = []
         self._bandwidth = Bandwidth(settings.bandwidth_bytes_per_s)
 
     def run(self, *, allow_empty: bool) -> Receipt:
@@ -156,14 +156,10 @@ class Upload:
         try:
             receipt = _put(self.op, self, readable, size)
         except ObjectVerificationException as error:
-            if self._stored is not None:
+            where = self.bucket, self.key
+            for stored in self._stored:
                 error.message += take_back(
-                    self.op,
-                    self.connection,
-                    self.bucket,
-                    self.key,
-                    self._stored,
-                    self.customer_key,
+                    self.op, self.connection, *where, stored, self.customer_key
                 )
             raise
         self.source.check_unchanged()
@@ -319,6 +315,7 @@ class Upload:
             if head is None:
                 raise self.conditions.failed(error) from error
             self.op.notes.append("the answer to an earlier PutObject was lost")
+            self.op.transferred(size, self.source.size)
             answer = dict(head.answer)
         facts: dict[str, Any] = {
             "size": size,
@@ -338,8 +335,8 @@ class Upload:
         if finding is not None:
             return finding
         head = self.head(facts["version_id"])  # the answer did not settle it
-        # With the ETag of the answer it is surely ours.
-        self._stored = head if head.etag == facts["etag"] else None
+        if head.etag == facts["etag"]:  # then it is surely ours
+            self._stored.append(head)
         facts["etag"] = head.etag
         checksums = {CRC32.member: {digests.checksum_crc32}} if crc32 else {}
         finding = self.judge(expected, head, size, checksums) or self.read_back(

@@ -260,10 +260,13 @@ def keeps_other_bytes(
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             return Reply(status, error_document(error.response["Error"]["Code"]), XML)
         etag = claims or done["ETag"]
+        version = done.get("VersionId")
+        headers = (("x-amz-version-id", version),) if version else ()
         if request.header("x-amz-copy-source") is None:
-            return Reply(200, headers=(("ETag", etag),))
+            return Reply(200, headers=(("ETag", etag), *headers))
         root = "CopyPartResult" if upload_id else "CopyObjectResult"
-        return xml_reply(root, ETag=etag, LastModified="2026-01-01T00:00:00.000Z")
+        answer = xml_reply(root, ETag=etag, LastModified="2026-01-01T00:00:00.000Z")
+        return dataclasses.replace(answer, headers=(*answer.headers, *headers))
 
     return answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_life_of_a_large_object(
 ) -> None:
     if not server.traits.upload_part_copy:
         pytest.skip("trait upload_part_copy: this server cannot copy more than 5 GiB")
-    where = {
+    where: dict[str, Any] = {
         "endpoint_url": server.endpoint_url,
         "access_key": server.access_key,
         "secret_key": server.secret_key,

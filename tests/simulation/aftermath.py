@@ -20,8 +20,10 @@ ANSWER_LOST = frozenset(
     }
 )
 
-#: Attempts at cleaning up after which we may give up, and what takes all the time for it at once.
-CLEANING_TRIES = 4
+#: Failures after which patience with cleaning up may end, and what takes all of it at once. There
+#: are four tries in thirty seconds, less if the server asks for time; two minutes for the objects
+#: with which it was asked what it honours.
+CLEANING_FAILURES = 3
 SLOW = frozenset({"stall-before", "stall-after", "late", "slow"})
 
 
@@ -76,7 +78,9 @@ def _uploads(outcome: Outcome) -> Iterator[str]:
         created = outcome.log[upload.request].fault
         if created is not None and created.kind in ANSWER_LOST:
             outcome.tally["orphans"] += 1  # the clerk never heard of its name
-        elif not _gave_up(outcome, "abort_multipart_upload", UploadId=upload.upload_id):
+        elif is_scratch(upload.key) and _may_be_left(outcome):
+            continue
+        elif not _gave_up(_failures(outcome, "abort_multipart_upload", upload.upload_id)):
             yield f"I9: {upload.upload_id} was left open"
 
 
@@ -84,22 +88,28 @@ def _scratch(outcome: Outcome) -> Iterator[str]:
     """Objects that the clerk made for itself are gone."""
     for bucket in outcome.world.store.buckets:
         for key in outcome.world.store.keys(bucket):
-            if is_scratch(key) and not _may_be_left(outcome, key):
+            if is_scratch(key) and not _may_be_left(outcome):
                 yield f"I9: {key} was left"
 
 
-def _may_be_left(outcome: Outcome, key: str) -> bool:
-    """Whether it could not be removed, or came to be when all was thought to be over."""
+def _may_be_left(outcome: Outcome) -> bool:
+    """Whether it could not be removed, or came to be when all was thought to be over.
+
+    All that is to be removed shares one patience.
+    """
     late = any(sent.fault and sent.fault.kind == "late" for sent in outcome.log)
-    listed = _gave_up(outcome, "list_object_versions")
-    return late or listed or _gave_up(outcome, "delete_object", Key=key)
+    cleaning = ("delete_object", "list_object_versions", "abort_multipart_upload")
+    return late or _gave_up([kind for method in cleaning for kind in _failures(outcome, method)])
 
 
-def _gave_up(outcome: Outcome, method: str, **given: str) -> bool:
-    """Whether so much went wrong with it that patience may have ended: 4 tries, or 30 seconds."""
-    kinds = [
+def _failures(outcome: Outcome, method: str, upload_id: str | None = None) -> list[str]:
+    """What went wrong with requests of a method."""
+    return [
         sent.fault.kind
         for sent in outcome.log
-        if sent.fault and sent.method == method and given.items() <= sent.given.items()
+        if sent.fault and sent.method == method and upload_id in (None, sent.given.get("UploadId"))
     ]
-    return len(kinds) >= CLEANING_TRIES or bool(SLOW & {*kinds})
+
+
+def _gave_up(kinds: list[str]) -> bool:
+    return len(kinds) >= CLEANING_FAILURES or bool(SLOW & {*kinds})

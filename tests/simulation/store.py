@@ -119,7 +119,7 @@ class Store:
         request: the number of that request.
         looked: how long the journal was when the author last looked at a key, and at which request.
         journal: every change so far.
-        rot: the bit that the next body loses on its way to the disk, if any.
+        rot: where the next body is spoilt on its way to the disk, if at all.
         busy: keys that a bulk deletion leaves out for now.
     """
 
@@ -153,8 +153,9 @@ class Store:
         """What the disk makes of a body, after all checks of it."""
         if self.rot is None or not data:
             return data
-        bit, self.rot = self.rot, None
-        return flipped(data, bit)
+        at, self.rot = self.rot % len(data), None
+        # A whole byte, so that a bit that is flipped on the way cannot make up for it.
+        return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
     # -- making versions -------------------------------------------------------------------
 

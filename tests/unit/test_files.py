@@ -191,7 +191,7 @@ def _file_system(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 @contextlib.contextmanager
