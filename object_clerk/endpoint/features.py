@@ -212,8 +212,8 @@ FEATURES = (
     Feature(
         name="versioning",
         label="versions",
-        honoured="what is replaced or deleted can be had back, and a move makes sure that its delete "
-        "marker hides only what it copied",
+        honoured="what is replaced or deleted can be had back, and a move makes sure that its "
+        "delete marker hides only what it copied",
         missing="what is replaced or deleted is gone",
         says={
             Support.HONOURED: "the bucket keeps them",

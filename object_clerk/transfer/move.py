@@ -71,6 +71,9 @@ def move(op: Operation, copy: Copy, guard: SourceGuard) -> Receipt:
         _explain(op, copy, error)
         raise
     try:
+        if not source.version_id and guard is not SourceGuard.TOMBSTONE:
+            # Now, so that nothing comes between the last look and the deletion.
+            copy.connection.endpoint.learn_delete(Inquiry(op, copy.connection).ask, *copy.source)
         op.notes.append(_delete_source(op, copy, source, guard))
     except (ObjectChanged, ObjectClerkParameterException):
         raise
@@ -125,9 +128,6 @@ def _delete_source(op: Operation, copy: Copy, source: Pin, guard: SourceGuard) -
     It is looked at anew before every attempt. An attempt whose answer was lost may have deleted
     it, and somebody may have written the key since; that must not be deleted by another attempt.
     """
-    if not source.version_id and guard is not SourceGuard.TOMBSTONE:
-        # Now, so that nothing comes between the last look and the deletion.
-        copy.connection.endpoint.learn_delete(Inquiry(op, copy.connection).ask, *copy.source)
     try:
         now = _look(op, copy)
         if Record.of(now.answer).tx == copy.tx and moved_to(now.answer):

@@ -1,4 +1,4 @@
-"""Listings whose pages fail, repeat or say nothing: each key once, and always an end."""
+"""Experiment E26: pages that fail, repeat or say nothing. Each key once, and always an end."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def filled(stage: Stage) -> Stage:
     return stage
 
 
-class TestPagesThatFail:
+class TestE26PagesThatFail:
     @pytest.mark.parametrize("page", [0, 1, 2])
     @pytest.mark.parametrize(
         "fault",
@@ -127,7 +127,7 @@ class TestPagesThatFail:
         assert filled.fired == ["status_before"]
 
 
-class TestPagesThatMakeNoSense:
+class TestE26PagesThatMakeNoSense:
     def test_page_is_sent_twice(self, filled: Stage) -> None:
         """Check 17: a page repeated under a token of its own yields its keys once."""
         pages = {

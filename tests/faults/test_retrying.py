@@ -1,4 +1,7 @@
-"""What is tried again, how often, how patiently, and what is raised in the end."""
+"""What is tried again, how often, how patiently, and what is raised in the end.
+
+Most of this is experiment E25; see ``test_experiments_asking.py`` for the rest of E24 and E25.
+"""
 
 from __future__ import annotations
 
@@ -196,7 +199,7 @@ def verb(request: pytest.FixtureRequest) -> Verb:
     return VERBS[request.param]
 
 
-class TestErrorsThatPass:
+class TestE25ErrorsThatPass:
     def test_each_is_survived_by_each_request_of_each_verb(self, stage: Stage, verb: Verb) -> None:
         """Check 20: 502, 504, 429, RequestTimeout, OperationAborted, an unknown 5xx, SlowDown."""
         for match in verb.met_by(stage).values():
@@ -252,7 +255,7 @@ class TestErrorsThatPass:
             stage.proxy.clear_log()
 
 
-class TestPatience:
+class TestE25Patience:
     def test_two_slow_downs_then_success(self, stage: Stage) -> None:
         """Check 20: delay, backoff, max and jitter shape the waits; throttling doubles at least."""
         stage.put("key", SMALL)
@@ -338,7 +341,7 @@ class TestPatience:
         assert stage.fired == ["status_before"] * 2
 
 
-class TestServerDown:
+class TestE24ServerDown:
     def test_three_tries_are_three(self, stage: Stage, verb: Verb) -> None:
         """Check 21: then the documented exception, which is a ConnectionError, and no wrapper."""
         verb.prepare(stage)

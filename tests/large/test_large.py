@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,7 +78,7 @@ def test_life_of_a_large_object(
             interrupted.download_object(bucket, "moved", target, resume=True)
         assert not target.exists()
         (partial,) = tmp_path.glob(".target.*.part")
-        assert os.stat(partial).st_size == SIZE
+        assert partial.stat().st_size == SIZE
         read = clerk.download_object(bucket, "moved", target, resume=True)
 
     assert read.verdict is Verdict.CONTENT

@@ -10,7 +10,6 @@ from object_clerk.events import Failed, Finished, Transferred
 from object_clerk.exceptions import ObjectClerkException
 from tests.simulation.aftermath import ANSWER_LOST
 from tests.simulation.faults import CORRUPTING, OTHERS, PASSING
-from tests.simulation.loss import is_scratch
 from tests.simulation.stagecraft import PART
 from tests.simulation.wire import Crash
 from tests.simulation.world import SECRET
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Requests that a fault may cost besides all of the usual ones again.
 SPARE = 6
+
+#: Seconds that a call may take beyond its deadline: its last attempt, thirty seconds and an attempt to
+#: end an upload, two minutes and an attempt to remove what was made to ask the server.
+BEYOND_S = 60 + (30 + 60) + (120 + 60)
 
 #: Requests that the longest job takes: a move on conditions, with all questions to the server.
 MOST_USUAL = 110
@@ -70,8 +73,8 @@ def bearable(outcome: Outcome) -> bool:
         return False  # what was handed over cannot be taken back
     if corrupted and job.condition:
         return False  # what was spoilt under a condition cannot be replaced under the same one
-    if "late" in counts and place.profile.etag != "md5":
-        return False  # the same bytes, arriving twice, have another ETag there
+    if {"late", "rot"} & counts.keys() and place.profile.etag != "md5":
+        return False  # such an ETag tells neither that a part came twice nor that it was spoilt
     traits = place.profile.traits
     kinds = {
         each.fault.kind for each in outcome.log if each.fault and each.method in _SENDING_PARTS
@@ -97,10 +100,7 @@ def _limits(outcome: Outcome) -> Iterator[str]:
         yield from _tries(outcome)
     if outcome.job.verb in ("reader", "list"):  # the consumer sets the pace, step by step
         return
-    # The last attempt may take a minute, and so may each of those that clean up in 30 seconds;
-    # there are two minutes for what was made to ask the server.
-    asked = any(is_scratch(sent.given.get("Key", "")) for sent in outcome.log)
-    most_s = outcome.place.deadline_s + 2 * 60 + 30 + (2 * 60 + 60 if asked else 0)
+    most_s = outcome.place.deadline_s + BEYOND_S
     if outcome.elapsed_s > most_s:
         yield f"I7: {outcome.elapsed_s:.0f} s, where {most_s:.0f} are the most"
 
