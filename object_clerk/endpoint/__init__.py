@@ -46,6 +46,7 @@ class Endpoint:
         checksums: HONOURED if a checksum sent with a PUT comes back with a HEAD.
         full_object: what it makes of a CRC32 of the whole at CompleteMultipartUpload.
         object_size: of the size of the whole there.
+        copies_parts: False once the server gave no answer to the copy of a part.
         etag_is_md5: False once an object was seen whose ETag is not its MD5.
         versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
             REFUSED if it ceased to.
@@ -73,6 +74,7 @@ class Endpoint:
         self.versioning = Support.UNKNOWN
         self.left_behind: tuple[str, ...] = ()
         self.etag_is_md5 = True
+        self.copies_parts = True
         self._details: dict[str, str] = {}
         self._unsettled: set[tuple[str, str]] = set()
         self._lock = ForkSafeLock()

@@ -118,6 +118,7 @@ class Copy:
         self._attempted = False
         self._guess_failed = False
         self._opaque = False
+        self._empty = False
         self._wrong: list[Pin] = []
         self._is_visible = False
         self._told: list[int] = []
@@ -165,8 +166,10 @@ class Copy:
 
     def _plain(self, source: Pin) -> tuple[Pin, Finding]:
         in_parts = source.size >= self.settings.threshold_bytes or source.size > LARGEST_COPY
-        if "%" in self.source[1] and source.size <= LARGEST_COPY:
-            in_parts = False  # Ceph 16 decodes the key twice when it copies parts, and may crash
+        # Ceph 16 decodes the key twice when it copies parts, and may crash.
+        avoided = "%" in self.source[1] or not self.connection.endpoint.copies_parts
+        if avoided and source.size <= LARGEST_COPY:
+            in_parts = False
         if in_parts:
             try:
                 return self._in_parts(source)
@@ -421,12 +424,14 @@ class Copy:
             if error.status in (405, 501):
                 raise _PartsUnsupported(error.message) from error
             raise
-        if not answer.get("CopyPartResult"):
+        empty, self._empty = self._empty, not answer.get("CopyPartResult")
+        if self._empty and not empty:  # it may pass, but rclone never answers anything else
             raise ObjectClerkServerInternalException(
                 "the server's answer to the copy of a part was empty", failure=Failure.TRANSIENT
             )
-        etag = answer["CopyPartResult"].get("ETag")
+        etag = answer.get("CopyPartResult", {}).get("ETag")
         if not etag:
+            self.connection.endpoint.copies_parts = False
             raise _PartsUnsupported("the server gave no ETag for a copied part")
         if parts_of(bare(etag)) != 0 or etag_may_differ(answer):
             self._opaque = True  # it is no MD5, whatever it looks like

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: Requests that a fault may cost besides all of the usual ones again.
 SPARE = 6
 
-#: Seconds that a call may take beyond its deadline: its last attempt, thirty seconds and an attempt to
-#: end an upload, two minutes and an attempt to remove what was made to ask the server.
+#: Seconds that a call may take beyond its deadline: its last attempt, thirty seconds and an
+#: attempt to end an upload, two minutes and an attempt to remove what was made to ask the server.
 BEYOND_S = 60 + (30 + 60) + (120 + 60)
 
 #: Requests that the longest job takes: a move on conditions, with all questions to the server.

@@ -93,7 +93,9 @@ GUARDS = {
     "the number of tries is limited": Guard(
         RetryPolicy, "spent", _never, ("I6",), _verbs("get", "delete")
     ),
-    "the deadline is kept": Guard(Operation, "check", _nothing, ("I7",), _verbs("upload", "copy")),
+    "the deadline is kept": Guard(
+        Operation, "remaining_s", property(lambda _: 1000.0), ("I7",), _verbs("upload", "copy")
+    ),
     "a listing has to be one": Guard(listing, "_page", _any_page, ("I1",), _verbs("list")),
 }
 
