@@ -337,8 +337,9 @@ def _from_answer(error: boto.ClientError) -> ObjectClerkException:
     cls, failure = ERROR_CODES.get(code) or _by_status(status)
     said = str(details.get("Message") or "the server gave no reason").rstrip(".")
     ahead_s = _clock_ahead(headers)
-    if failure is Failure.CLOCK or (status == 403 and not code and abs(ahead_s or 0) > MOST_SKEW_S):
-        # The answer to a HEAD has no body that would say so.
+    denied = status in (400, 403) and code in ("", "AccessDenied")
+    if failure is Failure.CLOCK or (denied and abs(ahead_s or 0) > MOST_SKEW_S):
+        # The answer to a HEAD has no body that would say so, and rclone has no code for it.
         said += f" (its clock says {headers.get('date', 'nothing')}: set this machine's clock)"
         failure = Failure.FINAL if ahead_s is None else Failure.CLOCK
     if advice := _ADVICE.get(code):

@@ -286,9 +286,10 @@ class _Pace:
 
     def took(self, count: int, elapsed_s: float) -> None:
         """Take note of a block that came; raise if too little comes."""
-        slow = elapsed_s > SLOW_STEP_S
-        self.step = max(LEAST_STEP_BYTES, self.step // 8) if slow else self.step * 8
-        self.step = min(self._most, self.step)
+        if elapsed_s > SLOW_STEP_S:
+            self.step = max(LEAST_STEP_BYTES, self.step // 8)
+        elif elapsed_s * 8 < SLOW_STEP_S:  # then a step of that size will be quick too
+            self.step = min(self._most, self.step * 8)
         self._spent_s += elapsed_s
         self._bytes += count
         if self._spent_s > 60:

@@ -58,7 +58,7 @@ def put(s3: S3Client, bucket: str, algorithm: str) -> None:
     )
 
 
-def put_in_parts(s3: S3Client, bucket: str, algorithm: str, **kind: Any) -> bytes:
+def put_in_parts(s3: S3Client, bucket: str, algorithm: Any, **kind: Any) -> bytes:
     """An upload in parts that asks for checksums of parts, or of the whole."""
     where: Any = {"Bucket": bucket, "Key": "key"}
     created = s3.create_multipart_upload(**where, ChecksumAlgorithm=algorithm, **kind)
