@@ -18,6 +18,7 @@ from object_clerk.testing import (
     error_document,
     status_before,
 )
+from object_clerk.transfer import listing
 from tests.faults.conftest import Stage, scripted
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def filled(stage: Stage) -> Stage:
 
 
 class TestE26PagesThatFail:
-    @pytest.mark.parametrize("page", [0, 1, 2])
+    @pytest.mark.parametrize("page", [0, pytest.param(1, marks=pytest.mark.smoke), 2])
     @pytest.mark.parametrize(
         "fault",
         [
@@ -126,8 +127,17 @@ class TestE26PagesThatFail:
 
         assert filled.fired == ["status_before"]
 
+    @pytest.mark.companion
+    def test_e26_without_its_guard_the_listing_ends(self, filled: Stage) -> None:
+        """No second attempt at a page."""
+        filled.proxy.add(status_before(503, "SlowDown", **PAGE, skip=1))
+
+        with pytest.raises(ObjectClerkServerInternalException):
+            list(filled.new_clerk(retry_tries=1).list_objects(filled.bucket, page_size=3))
+
 
 class TestE26PagesThatMakeNoSense:
+    @pytest.mark.smoke
     def test_page_is_sent_twice(self, filled: Stage) -> None:
         """Check 17: a page repeated under a token of its own yields its keys once."""
         pages = {
@@ -215,6 +225,19 @@ class TestE26PagesThatMakeNoSense:
             _some(filled.clerk.list_objects(filled.bucket))
 
         assert len(filled.fired) < 10
+
+    @pytest.mark.companion
+    def test_e26_without_its_guard_keys_come_twice(
+        self, filled: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every page is believed to bring something new."""
+        monkeypatch.setattr(listing._Progress, "made_by", lambda *_: True)
+        pages = {
+            "": _page(KEYS[:3], "1"), "1": _page(KEYS[:3], "2"), "2": _page(KEYS[3:])
+        }  # fmt: skip
+        _script(filled, lambda query: pages[query.get("continuation-token", "")])
+
+        assert _some(filled.clerk.list_objects(filled.bucket)) == KEYS[:3] + KEYS
 
     def test_server_without_tokens(self, filled: Stage) -> None:
         """Check 17: it is asked to go on after the last key."""

@@ -1,4 +1,4 @@
-"""Processes that are interrupted or killed in the middle of a transfer."""
+"""Processes that are interrupted or killed in the middle (experiment E21, see `test_kill.py`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ DATA = content(2 * MIB)
 
 
 @contextlib.contextmanager
-def _child(stage: Stage, verb: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def _child(
+    stage: Stage, verb: str, *arguments: object, in_place: bool = False
+) -> Iterator[subprocess.Popen[str]]:
     """A process that makes one call through the proxy; it never outlives the block."""
     told = {
         "clerk": {
@@ -35,6 +37,7 @@ def _child(stage: Stage, verb: str, *arguments: object) -> Iterator[subprocess.P
         },
         "verb": verb,
         "arguments": [str(argument) for argument in arguments],
+        "in_place": in_place,
     }
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.child"],
@@ -59,6 +62,7 @@ def _wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.smoke
 def test_interrupt_of_an_upload_in_parts(stage: Stage, tmp_path: Path) -> None:
     """Check 9: Ctrl-C ends the process, and the parts do not stay behind."""
     path = tmp_path / "file"
@@ -83,7 +87,7 @@ def test_interrupt_of_an_upload_in_parts(stage: Stage, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("before", [None, b"what was there before"], ids=["new", "old"])
-def test_end_of_a_download(
+def test_e21_end_of_a_download(
     stage: Stage, tmp_path: Path, number: signal.Signals, before: bytes | None
 ) -> None:
     """Check 22: whatever ends the process, the target never holds a part of an object."""
@@ -108,8 +112,25 @@ def test_end_of_a_download(
     assert target.read_bytes() == DATA
 
 
+@pytest.mark.companion
+def test_e21_without_its_guard_a_part_is_left_at_the_target(stage: Stage, tmp_path: Path) -> None:
+    """The target itself is written to."""
+    target = tmp_path / "target"
+    target.write_bytes(b"what was there before")
+    stage.put("key", DATA)
+    stage.proxy.add(drip(64 * 1024, delay_s=0.05, method="GET"))
+
+    child = _child(stage, "download_object", stage.bucket, "key", target, in_place=True)
+    with child as process:
+        _wait_for(lambda: any(e.response_bytes > 4 * 64 * 1024 for e in stage.proxy.fired))
+        process.kill()
+        process.wait(timeout=20)
+
+    assert target.read_bytes() not in (b"what was there before", DATA)
+
+
 @pytest.mark.parametrize("request_made", ["PUT", "HEAD", "GET", "DELETE"])
-def test_kill_of_a_move(stage: Stage, request_made: str) -> None:
+def test_e21_kill_of_a_move(stage: Stage, request_made: str) -> None:
     """Check 14: at every step there is a good copy, and running the move again converges."""
     stage.put("key", DATA)
     victim: list[subprocess.Popen[str]] = []

@@ -194,7 +194,13 @@ VERBS: dict[str, Verb] = {
 }
 
 
-@pytest.fixture(params=VERBS)
+#: What is tried with every server.
+SMOKE = ("get", "upload in parts", "copy in parts", "move")
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.smoke if name in SMOKE else ()) for name in VERBS]
+)
 def verb(request: pytest.FixtureRequest) -> Verb:
     return VERBS[request.param]
 
@@ -410,6 +416,7 @@ class TestE24ServerDown:
 
 
 class TestWrongCredentials:
+    @pytest.mark.smoke  # which the strictest server, where all are tried, does not notice
     @pytest.mark.parametrize(
         "name", ["get", "info", "exists", "download", "upload", "copy", "delete", "list"]
     )
