@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.side_by_side import page, tools
 from benchmarks.side_by_side.cases import CASES
-from benchmarks.side_by_side.stage import results
+from benchmarks.side_by_side.stage import results, server_version
 from tests.servers import NAMES, StartFailed, Unavailable, foreign_variables
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def main(arguments: Sequence[str]) -> int:
             print(page.text([each for each in done if each.server == server], columns))
     if chosen.rst is not None:
         command = shlex.join([*_PROGRAM.split(), *arguments])
+        servers = {name: server_version(name) for name in chosen.server}
         written = page.rst(
-            done, columns, command=command, date=chosen.date, timeout_s=chosen.timeout
+            done, columns, servers, command=command, date=chosen.date, timeout_s=chosen.timeout
         )
         chosen.rst.write_text(written, encoding="utf-8")
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+import textwrap
 from typing import TYPE_CHECKING
 
 from benchmarks.side_by_side.scene import MIB, PART
 from benchmarks.side_by_side.verdicts import MEANINGS, Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.side_by_side.stage import Result
     from benchmarks.side_by_side.tools import Tool
@@ -31,9 +32,15 @@ def text(results: Sequence[Result], tools: Sequence[Tool]) -> str:
 
 
 def rst(
-    results: Sequence[Result], tools: Sequence[Tool], *, command: str, date: str, timeout_s: float
+    results: Sequence[Result],
+    tools: Sequence[Tool],
+    servers: Mapping[str, str],
+    *,
+    command: str,
+    date: str,
+    timeout_s: float,
 ) -> str:
-    """The page."""
+    """The page; ``servers`` has the releases of those that have a table."""
     parts = [
         "Side by side\n============\n",
         _INTRODUCTION,
@@ -43,9 +50,9 @@ def rst(
         _meanings(results, timeout_s),
         _CONDITIONS.format(part=PART // MIB),
     ]
-    for server in dict.fromkeys(result.server for result in results):
+    for server, version in servers.items():
         here = [result for result in results if result.server == server]
-        parts.append(_section(server, here, tools))
+        parts.append(_section(server, version, here, tools))
     return "\n".join(parts)
 
 
@@ -76,7 +83,8 @@ are.
 
 def _versions(tools: Sequence[Tool], date: str) -> str:
     versions = ", ".join(f"{tool.name} {tool.version}" for tool in tools if not tool.missing)
-    lines = [f"on {date}, with Python {platform.python_version()} and: {versions}.\n"]
+    said = f"on {date}, with Python {platform.python_version()} and: {versions}."
+    lines = [f"{textwrap.fill(said, 99, break_on_hyphens=False)}\n"]
     lines += [f"{tool.name} is missing: {tool.missing}\n" for tool in tools if tool.missing]
     return "\n".join(lines)
 
@@ -87,8 +95,8 @@ def _meanings(results: Sequence[Result], timeout_s: float) -> str:
     return "\n".join(f"{cell}\n    {MEANINGS[cell].format(timeout=timeout_s)}" for cell in shown)
 
 
-def _section(server: str, results: Sequence[Result], tools: Sequence[Tool]) -> str:
-    heading = f"Against {server}"
+def _section(server: str, version: str, results: Sequence[Result], tools: Sequence[Tool]) -> str:
+    heading = f"Against {server} {version}".rstrip()
     lines = [
         heading,
         "-" * len(heading),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
+import importlib.metadata
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +44,16 @@ class Result:
     requests: int = 0
     said: str = ""
     seconds: float = 0.0
+
+
+def server_version(name: str) -> str:
+    """The release of a server, empty where nothing tells it."""
+    if name == "moto":
+        return importlib.metadata.version("moto")
+    if name == "ceph":
+        told = subprocess.run(["radosgw", "--version"], capture_output=True, text=True, check=True)
+        return told.stdout.split()[2]
+    return str(getattr(importlib.import_module(f"tests.servers.{name}"), "VERSION", ""))
 
 
 def results(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -75,6 +76,7 @@ class TestCommand:
         made = Page(written)
         assert not made.complaints
         assert "2001-02-03" in made.text
+        assert f"Against moto {importlib.metadata.version('moto')}" in made.text
         assert made.table("side-by-side-moto")[0] == ["E1", once, "right", "SILENT"]
 
     def test_experiments_on_uploads_moves_and_deletions(self) -> None:
@@ -208,7 +210,8 @@ class TestCases:
         gone = Tool("s5cmd", "python", missing="not installed")
         result = Result("moto", "E1", "a bit flips", "object-clerk", Cell.RIGHT)
         assert pages.rows([result], [there, gone]) == [["E1", "a bit flips", "right", ""]]
-        text = pages.rst([result], [there, gone], command="x", date="today", timeout_s=60)
+        servers = {"moto": "5"}
+        text = pages.rst([result], [there, gone], servers, command="x", date="now", timeout_s=60)
         assert "s5cmd is missing: not installed" in text
 
 

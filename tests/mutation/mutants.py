@@ -209,9 +209,17 @@ def _text(node: ast.AST) -> str:
         return ast.unparse(node).strip().split(":\n")[0] + (
             ": raise" if ast.unparse(node).strip().endswith(":\n    raise") else ":"
         )
-    if isinstance(node, ast.Name | ast.Constant | ast.Attribute | ast.Tuple | ast.Dict):
-        return " ".join(ast.unparse(node).split())
     return " ".join(ast.unparse(node).split())
+
+
+def _gone(node: ast.AST, variant: ast.AST) -> str:
+    """The entry that a table has lost."""
+    if isinstance(node, ast.Tuple) and isinstance(variant, ast.Tuple):
+        return next(_text(each) for each in node.elts if each not in variant.elts)
+    if isinstance(node, ast.Dict) and isinstance(variant, ast.Dict):
+        left = next(i for i, each in enumerate(node.values) if each not in variant.values)
+        return _text(ast.Dict([node.keys[left]], [node.values[left]]))
+    return ""
 
 
 def mutants_of(source: str, path: str) -> Iterator[Mutant]:
@@ -222,6 +230,8 @@ def mutants_of(source: str, path: str) -> Iterator[Mutant]:
     for place in _places(tree, root):
         for variant in _variants(place.node, bool(place.function)):
             old, new = _shortened(_context(tree, place), _text(place.node)), _text(variant)
+            if gone := _gone(place.node, variant):
+                old, new = gone, "left out"
             name = f"{place.function or place.inside or '-'}: {old} => {new}"
             seen[name] += 1
             if seen[name] > 1:
@@ -232,7 +242,8 @@ def mutants_of(source: str, path: str) -> Iterator[Mutant]:
                 code = compile(changed, path, "exec")
             except SyntaxError:
                 continue
-            line = getattr(place.node, "lineno", 0)
+            near = place.node.iter if isinstance(place.node, ast.comprehension) else place.node
+            line = getattr(near, "lineno", 0)
             yield Mutant(line, place.function, name, code)
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 #: A mutant that runs for ever, sleeps for ever, or wants all memory, is noticed by that.
 MOST_CPU_S, MOST_S, MOST_MEMORY = 90, 300, 4 << 30
 
-SURVIVED, KILLED = "survived", "killed"
+#: Once it is known how much the tests take without any mutant: this many times that, and so much.
+TIMES_CPU, MORE_CPU_S = 3, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +72,15 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self._code, module.__dict__)
 
 
-def _in_child(work: Callable[[int], bool]) -> tuple[bool, str]:
+def _in_child(work: Callable[[int], bool], most_cpu_s: int = MOST_CPU_S) -> tuple[bool, str]:
     """Whether the work, done in a process of its own, says yes; and what it wrote."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
-        _child(reading, writing, work)
+        _child(reading, writing, work, most_cpu_s)
     os.close(writing)
     said, deadline, late = b"", time.monotonic() + MOST_S, False
-    with open(reading, "rb", buffering=0) as pipe:
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
         while not late:
             late = not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]
             if late:
@@ -93,15 +94,15 @@ def _in_child(work: Callable[[int], bool]) -> tuple[bool, str]:
     return code == 0, said.decode() or ("" if code == 0 else f"ended with {code}")
 
 
-def _child(reading: int, writing: int, work: Callable[[int], bool]) -> NoReturn:
+def _child(reading: int, writing: int, work: Callable[[int], bool], most_cpu_s: int) -> NoReturn:
     code = 3
     try:
         os.close(reading)
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (1, 2):
             os.dup2(nothing, stream)
-        used = int(time.process_time())
-        resource.setrlimit(resource.RLIMIT_CPU, (used + MOST_CPU_S, used + MOST_CPU_S + 5))
+        most_cpu_s += int(time.process_time())
+        resource.setrlimit(resource.RLIMIT_CPU, (most_cpu_s, most_cpu_s + 5))
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
         code = 0 if work(writing) else 1
     finally:
@@ -127,7 +128,14 @@ def _code_of(code: CodeType, name: str) -> CodeType:
     raise LookupError(name)
 
 
-class _Host:
+class _Sooner:
+    """A plugin of pytest: the tests that are made of many examples come last."""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: bool(item.get_closest_marker("hypothesis")))
+
+
+class _Host(_Sooner):
     """A plugin of pytest that runs the collected tests once for each mutant."""
 
     def __init__(
@@ -140,9 +148,11 @@ class _Host:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
             raise session.Interrupted("the tests could not be collected")
-        # Those made of many examples come last, and those that killed before come first.
-        items = sorted(session.items, key=lambda item: bool(item.get_closest_marker("hypothesis")))
+        items = list(session.items)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         good, said = _in_child(lambda pipe: self._run(session, items, pipe))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+        most_cpu_s = int(used * TIMES_CPU) + MORE_CPU_S
         if not good:
             raise session.Interrupted(f"the tests fail without any mutant: {said}")
         module = importlib.import_module(self._target.module)
@@ -150,18 +160,16 @@ class _Host:
             function = _function(module, mutant.function)
             code = _code_of(mutant.code, mutant.function)
 
-            def work(
-                pipe: int, function: FunctionType = function, code: CodeType = code
-            ) -> bool:
+            def work(pipe: int, function: FunctionType = function, code: CodeType = code) -> bool:
                 function.__code__ = code
                 for each in vars(module).values():
                     getattr(each, "cache_clear", lambda: None)()
                 return self._run(session, items, pipe)
 
-            survived, how = _in_child(work)
+            survived, how = _in_child(work, most_cpu_s)
             self._tell(Outcome(mutant, survived, how))
             for index, item in enumerate(items):
-                if item.nodeid == how:
+                if item.nodeid == how:  # it comes first now: it may well be the next one's too
                     items.insert(0, items.pop(index))
                     break
         return True
@@ -184,7 +192,16 @@ class _Host:
 def _arguments(target: Target) -> list[str]:
     # Hypothesis is here before pytest, which would like to be told of its assertions.
     quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    return ["-qq", "-x", "--no-summary", "--no-header", "-p", "no:cacheprovider", *quiet, *target.tests]
+    return [
+        "-qq",
+        "-x",
+        "--no-summary",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        *quiet,
+        *target.tests,
+    ]
 
 
 def outcomes(target: Target, tell: Callable[[Outcome], None]) -> bool:
@@ -197,9 +214,11 @@ def outcomes(target: Target, tell: Callable[[Outcome], None]) -> bool:
 
         def work(_: int, mutant: Mutant = mutant) -> bool:
             sys.meta_path.insert(0, _Instead(target.module, target.path, mutant.code))
-            return pytest.main(_arguments(target)) == 0
+            return pytest.main(_arguments(target), plugins=[_Sooner()]) == 0
 
         tell(Outcome(mutant, *_in_child(work)))
     host = _Host(target, [each for each in mutants if each.function], tell)
-    return pytest.main(_arguments(target), plugins=[host]) in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
-
+    return pytest.main(_arguments(target), plugins=[host]) in (
+        0,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    )

@@ -24,11 +24,10 @@ def _unit(*names: str) -> tuple[str, ...]:
 
 _EVIDENCE = _unit("judge", "evidence", "evidence_checksums")
 
-#: The same schedules of faults every time; the more, the longer each survivor takes.
-_SIMULATION = tuple(
-    f"tests/simulation/test_simulation.py::test_the_seeds_of_every_run[{piece}]"
-    for piece in range(8)
-)
+
+def _schedules(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/mutation/schedules.py::test_{name}" for name in names)
+
 
 TARGETS = {
     "evidence": Target("object_clerk.checksum.evidence", _EVIDENCE),
@@ -41,16 +40,23 @@ TARGETS = {
     "retry": Target("object_clerk.retry", _unit("retry", "receipt")),
     "move": Target(
         "object_clerk.transfer.move",
-        _SIMULATION,
+        (
+            *_schedules("moves_in_fine_weather", "moves"),
+            *("tests/contract/test_move_guard.py", "--servers=moto"),
+        ),
         (
             *("_delete_source", "_delete_if_unchanged", "_unchanged", "_check_marker"),
             *("_looks_like_the_copy", "_refuse_same_object"),
         ),
     ),
-    "delete": Target("object_clerk.transfer.delete", _SIMULATION, ("take_back", "_delete_batch")),
+    "delete": Target(
+        "object_clerk.transfer.delete",
+        _schedules("deletes", "stores"),
+        ("take_back", "_delete_batch"),
+    ),
     "multipart": Target(
         "object_clerk.transfer.multipart",
-        _SIMULATION,
+        _schedules("in_parts"),
         tuple(f"MultipartUpload.{name}" for name in ("publish", "_is_ours", "check_parts")),
     ),
 }

@@ -277,3 +277,16 @@ class TestRequire:
             require_evidence(Head(COMPOSITE), [])
 
         assert caught.value.failure is Failure.INTEGRITY
+
+
+class TestChooseInAnyOrder:
+    def test_firm_ones_are_not_taken_for_guesses_too(self) -> None:
+        firm, guesses = TestChoose.FIRM, TestChoose.GUESSES
+
+        assert choose([*firm, *guesses], suspicious=True) == [*firm, *guesses[:4]]
+
+
+class TestRequireWithoutTheExtra:
+    def test_the_extra_is_only_named_where_it_would_help(self) -> None:
+        with crt.installed(None), pytest.raises(ObjectUnverifiable, match="not made from MD5"):
+            require_evidence(Head(OPAQUE), [])

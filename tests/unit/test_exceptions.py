@@ -365,3 +365,131 @@ class TestSecrets:
         assert self.SECRET not in str(found)
         assert self.SECRET not in repr(found)
         assert "SSECustomerKey" in str(found)
+
+
+_PASSING = (
+    *("InternalError", "Busy", "ServiceUnavailable", "ServerBusy", "RequestTimeout"),
+    *("XMinioServerNotInitialized", "XMinioBackendDown", "IncompleteBody"),
+)
+_THROTTLING = (
+    *("SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException"),
+    *("ThrottledException", "RequestThrottled", "RequestThrottledException", "TooManyRequests"),
+    *("TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded"),
+    "LimitExceededException",
+)
+_DENYING = (
+    *("UnauthorizedAccess", "AccessDenied", "AccountProblem", "AllAccessDisabled"),
+    *("CrossLocationLoggingProhibited", "InvalidAccessKeyId", "InvalidObjectState"),
+    *("InvalidPayer", "InvalidSecurity", "NotSignedUp", "SignatureDoesNotMatch"),
+    *("AuthorizationHeaderMalformed", "InvalidToken"),
+)
+_DIFFERING = ("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch")
+
+_BY_CODE = {
+    **dict.fromkeys(_PASSING, (SERVER, Failure.TRANSIENT)),
+    **dict.fromkeys(_THROTTLING, (SERVER, Failure.THROTTLED)),
+    **dict.fromkeys(_DENYING, (DENIED, Failure.FINAL)),
+    **dict.fromkeys(_DIFFERING, (e.ObjectVerificationException, Failure.INTEGRITY)),
+    "OperationAborted": (SERVER, Failure.CONFLICT),
+    "ConditionalRequestConflict": (SERVER, Failure.CONFLICT),
+    "ExpiredToken": (DENIED, Failure.CREDENTIALS),
+    "ExpiredTokenException": (DENIED, Failure.CREDENTIALS),
+    "TokenRefreshRequired": (DENIED, Failure.CREDENTIALS),
+    "RequestTimeTooSkewed": (DENIED, Failure.CLOCK),
+    "NoSuchKey": (MISSING, Failure.FINAL),
+    "NoSuchVersion": (MISSING, Failure.FINAL),
+    "NoSuchUpload": (MISSING, Failure.FINAL),
+    "NoSuchBucket": (e.BucketNotFoundException, Failure.FINAL),
+    "PreconditionFailed": (e.PreconditionFailed, Failure.FINAL),
+}
+
+
+class TestTables:
+    """What the tables say, written down a second time: no entry goes missing unseen."""
+
+    @pytest.mark.parametrize("code", _BY_CODE)
+    def test_code_decides_whatever_the_status(self, code: str) -> None:
+        found = translate(answer(code, 418, {"date": email.utils.formatdate()}), "verb")
+
+        assert (type(found), found.failure) == _BY_CODE[code]
+
+    def test_no_other_code_is_known(self) -> None:
+        assert e.ERROR_CODES == _BY_CODE
+
+    @pytest.mark.parametrize(
+        ("status", "cls", "failure"),
+        [
+            (304, e.PreconditionFailed, Failure.FINAL),
+            (401, DENIED, Failure.CREDENTIALS),
+            (403, DENIED, Failure.FINAL),
+            (404, MISSING, Failure.FINAL),
+            (408, SERVER, Failure.TRANSIENT),
+            (409, ObjectClerkException, Failure.FINAL),
+            (412, e.PreconditionFailed, Failure.FINAL),
+            (429, SERVER, Failure.THROTTLED),
+            (500, SERVER, Failure.TRANSIENT),
+            (200, SERVER, Failure.TRANSIENT),
+            (201, ObjectClerkException, Failure.FINAL),
+            (499, ObjectClerkException, Failure.FINAL),
+            (501, ObjectClerkException, Failure.FINAL),
+            (502, SERVER, Failure.TRANSIENT),
+        ],
+    )
+    def test_status_decides_where_the_code_is_unknown(
+        self, status: int, cls: type[ObjectClerkException], failure: Failure
+    ) -> None:
+        found = translate(answer("NobodyKnowsThis", status), "verb")
+
+        assert (type(found), found.failure) == (cls, failure)
+
+    @pytest.mark.parametrize(
+        ("error", "cls", "failure"),
+        [
+            (boto.CredentialRetrievalError(provider="p", error_msg="no"), DENIED, Failure.FINAL),
+            (boto.TokenRetrievalError(provider="p", error_msg="no"), DENIED, Failure.FINAL),
+            (boto.UnauthorizedSSOTokenError(), DENIED, Failure.FINAL),
+            (
+                boto.ConnectionError(error=OSError("gone")),
+                e.ObjectClerkConnectionException,
+                Failure.AMBIGUOUS,
+            ),
+            (
+                boto.ChecksumError(
+                    checksum_type="crc32", expected_checksum="a", actual_checksum="b"
+                ),
+                e.ObjectVerificationException,
+                Failure.INTEGRITY,
+            ),
+            *[
+                (error, e.ObjectClerkConfigurationException, Failure.FINAL)
+                for error in (
+                    boto.InvalidEndpointConfigurationError(msg="no"),
+                    boto.InvalidRegionError(region_name="no"),
+                    boto.UnknownSignatureVersionError(signature_version="v5"),
+                    boto.ConfigParseError(path="config"),
+                )
+            ],
+        ],
+    )
+    def test_kind_of_error_of_botocore_decides(
+        self, error: Exception, cls: type[ObjectClerkException], failure: Failure
+    ) -> None:
+        found = translate(error, "verb")
+
+        assert (type(found), found.failure) == (cls, failure)
+
+    @pytest.mark.parametrize(
+        ("code", "advice"),
+        [
+            ("SignatureDoesNotMatch", "secret key"),
+            ("InvalidAccessKeyId", "access key"),
+            ("ExpiredToken", "new credentials"),
+            ("MissingContentLength", "request_checksum_calculation"),
+            ("NoSuchUpload", "completed or aborted"),
+        ],
+    )
+    def test_advice(self, code: str, advice: str) -> None:
+        assert advice in str(translate(answer(code, 400), "verb"))
+
+    def test_skew_that_is_refused(self) -> None:
+        assert e.MOST_SKEW_S == 15 * 60

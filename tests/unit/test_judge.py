@@ -303,3 +303,9 @@ class TestStored:
     )
     def test_part(self, etag: str, answer: dict[str, Any], possible: bool) -> None:
         assert part_stored(PLAIN, etag, answer) is possible
+
+
+class TestReadWrongInAnyOrder:
+    def test_what_condemns_is_told_of_and_not_the_guess_after_it(self) -> None:
+        with pytest.raises(ObjectVerificationException, match=f"ETag says {PLAIN}"):
+            read(OTHER, [MD5_ETAG, by_etag(KNOWN, firm=False)])

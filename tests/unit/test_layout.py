@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from object_clerk.checksum.hasher import WHOLE, Layout
 from object_clerk.checksum.layout import (
     MIB,
+    MOST_CANDIDATES,
+    MOST_LATER_CANDIDATES,
     MOST_PARTS,
     SMALLEST_PART,
     USUAL_PART_SIZES,
@@ -178,3 +180,26 @@ def test_usual_sizes_are_possible_and_told_once() -> None:
     assert len(set(USUAL_PART_SIZES)) == len(USUAL_PART_SIZES)
     assert min(USUAL_PART_SIZES) == 5_000_000
     assert USUAL_PART_SIZES[:2] == (8 * MIB, 5 * MIB)
+
+
+class TestFigures:
+    """What is written down in the manuals of S3 and of the tools, in bytes."""
+
+    def test_limits(self) -> None:
+        assert MIB == 1_048_576
+        assert SMALLEST_PART == 5_242_880
+        assert MOST_PARTS == 10_000
+
+    def test_how_many_layouts_are_tried(self) -> None:
+        assert MOST_CANDIDATES == 4
+        assert MOST_LATER_CANDIDATES == 128
+
+    def test_usual_sizes(self) -> None:
+        binary = [8, 5, 16, 10, 15, 25, 32, 50, 64, 100, 128, 250, 256, 500, 512, 1024]
+        decimal = [5, 8, 10, 16, 50, 64, 100, 500]
+
+        assert list(USUAL_PART_SIZES) == [
+            *(n * 1_048_576 for n in binary),
+            *(n * 1_000_000 for n in decimal),
+            5_243_904,
+        ]

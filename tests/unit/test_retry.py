@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from object_clerk import RetryPolicy
+from object_clerk import RetryPolicy, retry
 from object_clerk.events import Event, Failed, Finished, Retrying, Started
 from object_clerk.exceptions import (
     Failure,
@@ -573,3 +573,21 @@ def test_threads_share_an_operation() -> None:
         thread.join()
 
     assert op.retries == 160
+
+
+class TestFigures:
+    """The defaults that the documentation states."""
+
+    def test_policies(self) -> None:
+        assert RetryPolicy() == RetryPolicy(1.0, 2.0, (0.0, 1.0), 20.0, -1)
+        assert Patience().connection == RetryPolicy()
+        assert Patience().checksum == RetryPolicy(1.0, 1.0, (1.0, 3.0), 5.0, 3)
+
+    def test_times(self) -> None:
+        assert retry.DEFAULT_DEADLINE_S == 300
+        assert retry.SLOWEST_BYTES_PER_S == 1_048_576
+        assert retry.LONGEST_RETRY_AFTER_S == 60
+
+    def test_budget(self) -> None:
+        assert (RetryBudget.CAPACITY, RetryBudget.DEFAULT_COST) == (500, 14)
+        assert RetryBudget.COST == {Failure.THROTTLED: 5}
