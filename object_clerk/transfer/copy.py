@@ -401,7 +401,8 @@ class Copy:
                 VersionId=source.version_id,
             )
         except ObjectClerkException as error:
-            if source.answer.get("TagCount"):
+            headers = source.answer["ResponseMetadata"]["HTTPHeaders"]  # boto3 1.36 drops this one
+            if headers.get("x-amz-tagging-count", "0") != "0":
                 raise  # there are some, and they would be lost
             if error.status not in (404, 405, 501):
                 self.op.notes.append(f"tags, if any, were not carried over: {error.message}")

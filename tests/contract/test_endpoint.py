@@ -293,6 +293,9 @@ def test_other_refusals_of_a_condition(
     proxied.examine_endpoint(bucket, PREFIX)
 
     unconfirmed = {"put_if_match", "delete_if_match"}  # one that holds was refused as well
+    shape = proxied.client.meta.service_model.operation_model("CopyObject").input_shape
+    if shape is None or "IfNoneMatch" not in shape.members:  # boto3 1.36 cannot ask
+        unconfirmed |= {"copy_if_none_match", "copy_if_match"}
     found = {
         name: getattr(proxied.endpoint, name) for name in CONDITIONS if name not in unconfirmed
     }

@@ -266,16 +266,13 @@ class TestE27ServersThatDoubtWhoAsks:
         clerk = stage.new_clerk()
         with monkeypatch.context() as late:
             _set_clock_back(late)
-            if stage.server.name == "rclone":  # which calls it AccessDenied
-                with pytest.raises(ObjectClerkServerAuthException, match="request time"):
-                    clerk.upload_object(DATA, stage.bucket, "key")
-            else:
-                clerk.upload_object(DATA, stage.bucket, "key")
-                assert stage.receipt.verdict.strength >= Verdict.TRANSPORT.strength
+            receipt = clerk.upload_object(DATA, stage.bucket, "key")
 
-        assert stage.stored("key") == (DATA if stage.receipts else None)
-        statuses = [each.status for each in stage.proxy.log]
-        assert statuses == ([403, 200] if stage.receipts else [400])
+        assert stage.stored("key") == DATA
+        assert receipt.verdict.strength >= Verdict.TRANSPORT.strength
+        first, second = [each.status for each in stage.proxy.log]
+        assert first in (400, 403)
+        assert second == 200
 
     @pytest.mark.companion
     def test_e27_without_its_guard_nothing_is_accepted(

@@ -212,7 +212,6 @@ class TestE16SourcesThatChange:
 
 
 class TestE17MovesOntoThemselves:
-    @pytest.mark.smoke
     @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "above the threshold"])
     @pytest.mark.parametrize("verb", ["copy_object", "move_object"])
     def test_e17_are_refused_before_any_request(self, stage: Stage, data: bytes, verb: str) -> None:
@@ -226,7 +225,7 @@ class TestE17MovesOntoThemselves:
         assert stage.stored("key") == data
 
     @pytest.mark.smoke
-    @pytest.mark.parametrize("spelling", ["./key", "/key", "key/", "x/../key", "KEY", "k%65y"])
+    @pytest.mark.parametrize("spelling", ["./key", "/key", "x/../key", "KEY"])
     def test_e17_other_spelling(self, stage: Stage, spelling: str) -> None:
         """Whether it is another key or the same to this server, the object is not lost."""
         stage.put("key", SMALL)

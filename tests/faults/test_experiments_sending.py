@@ -132,15 +132,20 @@ class TestE12CompletionsWhoseAnswerIsLost:
     def test_e12_upload_that_somebody_aborted(self, stage: Stage) -> None:
         """NoSuchUpload on a repeated Complete is no proof that the first one worked.
 
-        A source that can be read again is uploaded again.
+        A source that can be read again is uploaded again. Where the server does not say that the
+        upload is gone, that is an error, and what was there stays.
         """
         stage.put("key", OLD)
         stage.proxy.add(scripted(lambda request: _abort(stage, request), **COMPLETE))
 
-        receipt = stage.clerk.upload_object(LARGE, stage.bucket, "key")
-
-        assert stage.stored("key") == LARGE
-        assert receipt.verdict.strength >= Verdict.TRANSPORT.strength
+        if stage.traits.no_such_upload_on_complete:
+            receipt = stage.clerk.upload_object(LARGE, stage.bucket, "key")
+            assert stage.stored("key") == LARGE
+            assert receipt.verdict.strength >= Verdict.TRANSPORT.strength
+        else:
+            with pytest.raises(ObjectClerkServerInternalException):
+                stage.clerk.upload_object(LARGE, stage.bucket, "key")
+            assert stage.stored("key") == OLD
         assert stage.fired == ["scripted"]
 
     def test_e12_aborted_upload_of_a_pipe(self, stage: Stage) -> None:
@@ -148,7 +153,7 @@ class TestE12CompletionsWhoseAnswerIsLost:
         stage.put("key", OLD)
         stage.proxy.add(scripted(lambda request: _abort(stage, request), **COMPLETE))
 
-        with pytest.raises(ObjectClerkServerInternalException, match="gave the upload up"):
+        with pytest.raises(ObjectClerkServerInternalException):
             stage.clerk.upload_object(Pipe(LARGE), stage.bucket, "key")
 
         assert stage.stored("key") == OLD
@@ -204,10 +209,10 @@ def _not_completed(body: bytes, **match: Any) -> Fault:
 
 
 class TestE13AndE14AnswersThatProveNothing:
-    @pytest.mark.parametrize("kind", ["error", "empty", "truncated", "other"])
     @pytest.mark.parametrize(
-        "done", [True, pytest.param(False, marks=pytest.mark.smoke)], ids=["done", "not done"]
+        "kind", ["error", pytest.param("empty", marks=pytest.mark.smoke), "truncated", "other"]
     )
+    @pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
     def test_e13_e14_complete_that_answers_200(self, stage: Stage, kind: str, done: bool) -> None:
         """An answer that proves nothing is never taken for success."""
         stage.put("key", OLD)
