@@ -60,7 +60,8 @@ def fits(layout: Layout, size: int, parts: int) -> bool:
     """Whether ``size`` bytes in this layout make so many parts."""
     if layout.sizes:
         return len(layout.sizes) == parts and sum(layout.sizes) == size
-    return bool(layout.part_size_bytes) and -(-size // (layout.part_size_bytes or 1)) == parts
+    part_size = layout.part_size_bytes
+    return part_size is not None and part_size > 0 and -(-size // part_size) == parts
 
 
 def candidate_layouts(etag: str | None, size: int, own_part_size: int) -> Iterator[Layout]:

@@ -291,6 +291,8 @@ class TestE30AnswersForgedByContent:
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The attributes are asked for, and believed as botocore parses them."""
+        if not stage.traits.multipart_etag_kept:
+            pytest.skip("this server's ETags do not depend on parts, so nobody asks for them")
 
         def told(*_: object) -> Layout:
             parts = _attributes(stage)["ObjectParts"]["Parts"]
