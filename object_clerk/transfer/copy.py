@@ -31,6 +31,7 @@ from object_clerk.checksum.layout import (
     upload_part_size,
 )
 from object_clerk.checksum.record import Record, moved_to, new_tx, without_record
+from object_clerk.connection import request
 from object_clerk.endpoint import Support
 from object_clerk.exceptions import (
     Failure,
@@ -119,6 +120,7 @@ class Copy:
         self._guess_failed = False
         self._opaque = False
         self._empty = False
+        self._carried_tags: dict[str, str] = {}
         self._wrong: list[Pin] = []
         self._is_visible = False
         self._told: list[int] = []
@@ -337,6 +339,7 @@ class Copy:
             if not (add_up or reads) and self._now(source).etag != source.etag:
                 raise _changed()
             copied = _publish(self.op, self, source, multipart, done, expected)
+        self._keep_tags()
         if not self.verify:
             return copied, SWITCHED_OFF
         if copied.etag == expected and (add_up or (reads and not self._opaque)):
@@ -370,8 +373,9 @@ class Copy:
         carried = {name: source.answer[name] for name in CARRIED if source.answer.get(name)}
         if lock := [name for name in LOCKS if source.answer.get(name)]:
             self.op.notes.append(f"not carried over: {', '.join(lock)}")
-        if tags := self._tags(source):
-            carried["Tagging"] = urlencode(tags)
+        self._carried_tags = self._tags(source)
+        if self._carried_tags:
+            carried["Tagging"] = urlencode(self._carried_tags)
         return carried | {"Metadata": self._metadata(source, part_size)}
 
     def _metadata(self, source: Pin, part_size: int | None) -> dict[str, str]:
@@ -388,6 +392,21 @@ class Copy:
             return without_record(metadata)
         made = dataclasses.replace(record, tx=self.tx, size=source.size, part_size=part_size)
         return without_record(metadata) | made.metadata()
+
+    def _keep_tags(self) -> None:
+        """Set the tags again if the upload forgot them, as those of Ceph and MiniStack do."""
+        bucket, key = self.target
+        where, tags = {"Bucket": bucket, "Key": key}, self._carried_tags
+        if not tags:
+            return
+        try:
+            answer = request(self.op, self.connection, "get_object_tagging", **where)
+            if {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())} != tags:
+                pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+                tagging = {"TagSet": pairs}
+                request(self.op, self.connection, "put_object_tagging", **where, Tagging=tagging)
+        except ObjectClerkException as error:
+            self.op.notes.append(f"the tags were not carried over: {error.message}")
 
     def _tags(self, source: Pin) -> dict[str, str]:
         """The source's tags, read before anything is copied."""

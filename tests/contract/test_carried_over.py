@@ -43,16 +43,6 @@ def test_content_headers(size: int, clerk: ObjectClerk, s3: S3Client, bucket: st
     assert kept(s3, bucket, "to", *HEADERS) == before
 
 
-def drops_tags_of_parts(s3: S3Client, bucket: str) -> bool:
-    """Whether the server forgets the tags that an upload in parts is begun with."""
-    where: Any = {"Bucket": bucket, "Key": "probe"}
-    where["UploadId"] = s3.create_multipart_upload(**where, Tagging="a=b")["UploadId"]
-    answer = s3.upload_part(**where, PartNumber=1, Body=b"content")
-    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": answer["ETag"]}]}
-    s3.complete_multipart_upload(**where, MultipartUpload=parts)
-    return not s3.get_object_tagging(Bucket=bucket, Key="probe")["TagSet"]
-
-
 @SIZES
 def test_tags(size: int, clerk: ObjectClerk, s3: S3Client, traits: Traits, bucket: str) -> None:
     if not traits.tagging:
@@ -63,8 +53,6 @@ def test_tags(size: int, clerk: ObjectClerk, s3: S3Client, traits: Traits, bucke
         s3.put_object_tagging(Bucket=bucket, Key="from", Tagging={"TagSet": tags})
     except s3.exceptions.ClientError as error:
         pytest.skip(f"this server takes no tags: {error}")
-    if size == LARGE and traits.upload_part_copy and drops_tags_of_parts(s3, bucket):
-        pytest.skip("this server forgets the tags that an upload in parts is begun with")
     receipt = clerk.copy_object(bucket, "from", bucket, "to")
 
     found = s3.get_object_tagging(Bucket=bucket, Key="to")["TagSet"]
