@@ -186,8 +186,15 @@ def test_source_is_deleted_last(size: int, clerk: ObjectClerk, s3: S3Client, buc
     deletes = wire.where(lambda each: each.method == "DELETE" and "uploadId" not in each.query)
     # The server is asked about conditional deletes with a key that nobody has.
     deletes = [each for each in deletes if ".object-clerk-" not in each.path]
-    assert [each.path for each in deletes] == [f"/{bucket}/from"]
-    assert wire.sent[-1] is deletes[0]
+    # Swift refuses any If-Match of an object in parts, and is asked again without.
+    assert 1 <= len(deletes) <= 2
+    assert {each.path for each in deletes} == {f"/{bucket}/from"}
+    assert wire.sent[-1] is deletes[-1]
+    since = wire.sent[wire.sent.index(deletes[0]) :]
+    assert {(each.method, each.path) for each in since} <= {
+        ("DELETE", f"/{bucket}/from"),
+        ("HEAD", f"/{bucket}/from"),
+    }
 
 
 @SIZES

@@ -123,7 +123,8 @@ def test_extras(metadata: Message) -> None:
     for name, extra in requirements(metadata):
         by_extra.setdefault(extra, set()).add(name)
     assert by_extra["cli"] == {"click", "rich"}
-    assert by_extra["testing"] == {"moto"}
+    assert by_extra["testing"] == {"moto", "trustme"}
+    assert by_extra["crt"] == {"awscrt"}
     assert by_extra["demo"] == {"object-clerk"}
     assert {"pytest", "docutils", "object-clerk"} <= by_extra["test"]
 
