@@ -106,8 +106,12 @@ def _clean_environment(_clean_session_environment: None, monkeypatch: pytest.Mon
 def pytest_itemcollected(item: pytest.Item) -> None:
     # A property travels with the report, also from another process (pytest-xdist).
     callspec = getattr(item, "callspec", None)
-    if callspec is not None and callspec.params.get("server") in NAMES:
-        item.user_properties.append(("server", callspec.params["server"]))
+    name = callspec.params.get("server") if callspec is not None else None
+    if name in NAMES:
+        item.user_properties.append(("server", name))
+    # Side by side, the tests of one server stay in one process, as do those of one file: whatever
+    # they share is started once.
+    item.add_marker(pytest.mark.xdist_group(name if name in NAMES else item.path.name))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
