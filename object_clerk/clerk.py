@@ -105,6 +105,8 @@ class ObjectClerk:
             conditional ones, and where the ETag is no digest.
         probe_prefix: where scratch objects may be made to find out what the server honours
             (default ``.object-clerk-probe/``); only conditions and ``doctor`` need them.
+        fast_lane: whether plain requests take the short way to the server, past most of boto3
+            (default True); what is sent and what is proved is the same.
         config: settings computed before; the other arguments must then be left out.
         on_receipt: called with the receipt of every operation that moved bytes.
         on_event: called with every event (:mod:`object_clerk.events`), in the working thread.
@@ -136,6 +138,7 @@ class ObjectClerk:
         retry_deadline: float | None = None,
         metadata_record: bool | None = None,
         probe_prefix: str | None = None,
+        fast_lane: bool | None = None,
         config: ClerkConfig | None = None,
         on_receipt: Callable[[Receipt], None] | None = None,
         on_event: events.Listener | None = None,
@@ -161,6 +164,7 @@ class ObjectClerk:
             "retry_deadline": retry_deadline,
             "metadata_record": metadata_record,
             "probe_prefix": probe_prefix,
+            "fast_lane": fast_lane,
         }
         if config is None:
             config = ClerkConfig.load(connection=False, **arguments)

@@ -8,7 +8,7 @@ it decided and why. The order, the strongest first:
    ``CHECKSUM_RETRY_CONFIG``, ``CONNECTION_RETRY_CONFIG`` (but ``MULTIPART_THRESHOLD`` beats
    the same keys in ``S3_UPLOAD_CONFIG``),
 3. single variables: ``MULTIPART_THRESHOLD``, ``RETRY_DEADLINE``, ``METADATA_RECORD``,
-   ``PROBE_PREFIX``, ``OBJECT_STORE_*``, then
+   ``PROBE_PREFIX``, ``FAST_LANE``, ``OBJECT_STORE_*``, then
    ``HOST``, ``PORT``, ``ACCESS_KEY`` and ``SECRET_KEY`` (only when all four are set, since
    shells set ``HOST``), then ``AWS_*``,
 4. the same names in a ``.env`` file of the working directory, which never override the real
@@ -160,6 +160,7 @@ class ClerkConfig:
     list_objects_page_size: int = LARGEST_PAGE
     metadata_record: bool = True
     probe_prefix: str = DEFAULT_PROBE_PREFIX
+    fast_lane: bool = True
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -184,7 +185,7 @@ class ClerkConfig:
                 ``session_token``, ``ca_bundle``, ``client_config``, ``transfer_config``,
                 ``retry_delay``, ``retry_backoff``, ``retry_jitter``, ``retry_max_delay``,
                 ``retry_tries``, ``retry_deadline``, ``list_objects_page_size``,
-                ``metadata_record``, ``probe_prefix``.
+                ``metadata_record``, ``probe_prefix``, ``fast_lane``.
 
         Raises:
             ObjectClerkConfigurationException: a value is impossible. The message names the
@@ -215,6 +216,7 @@ class ClerkConfig:
             "list_objects_page_size": self.list_objects_page_size,
             "metadata_record": self.metadata_record,
             "probe_prefix": self.probe_prefix,
+            "fast_lane": self.fast_lane,
         }
         return [
             Setting(name, _shown(name, value), self.origins.get(name) or _origin(name, value))
@@ -275,6 +277,7 @@ class _Loader:
             list_objects_page_size=self._page_size(),
             metadata_record=self._switch("metadata_record", "METADATA_RECORD", default=True),
             probe_prefix=self._first("probe_prefix", "PROBE_PREFIX") or DEFAULT_PROBE_PREFIX,
+            fast_lane=self._switch("fast_lane", "FAST_LANE", default=True),
             origins=self.origins,
         )
 
