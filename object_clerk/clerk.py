@@ -846,11 +846,14 @@ class ObjectClerk:
 
     def _accepted(self, method: str, extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
         """``extra_args`` if S3 knows all of them, and none is for the clerk to decide."""
-        if extra_args is not None and not (
+        if extra_args is None:
+            self._connection.client  # noqa: B018 - a closed clerk says so before it reads anything
+            return {}
+        if not (
             isinstance(extra_args, Mapping) and all(isinstance(name, str) for name in extra_args)
         ):
             raise ObjectClerkTypeException("extra_args is a dict with the names S3 uses")
-        given = dict(extra_args or {})
+        given = dict(extra_args)
         accepted = self._connection.accepted(method, given)
         ours = {name for name in given if name in _OURS or name.startswith("Checksum")}
         for name in given.keys() - accepted.keys() | ours:

@@ -108,8 +108,11 @@ class RetryBudget:
     @classmethod
     def shared(cls, endpoint: str) -> RetryBudget:
         """The budget of ``endpoint``, the same for everybody in this process."""
-        with cls._all_lock:
-            return cls._all.setdefault(endpoint, cls())
+        found = cls._all.get(endpoint)
+        if found is None:
+            with cls._all_lock:
+                found = cls._all.setdefault(endpoint, cls())
+        return found
 
     def take(self, failure: Failure) -> bool:
         """Pay for a retry; False if the bucket is empty."""
@@ -122,8 +125,9 @@ class RetryBudget:
 
     def succeeded(self) -> None:
         """Bring one token back."""
-        with self._lock:
-            self._tokens = min(self.CAPACITY, self._tokens + 1)
+        if self._tokens < self.CAPACITY:  # nearly always it is full
+            with self._lock:
+                self._tokens = min(self.CAPACITY, self._tokens + 1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -244,22 +248,19 @@ class Operation:
 
     def started(self) -> None:
         """Tell the listeners that the operation begins."""
-        self._notify(events.Started(self.name, self.bucket, self.key))
+        self._notify(events.Started)
 
     def finished(self, receipt: Receipt | None) -> None:
         """Tell the listeners that the operation succeeded."""
-        self._notify(events.Finished(self.name, self.bucket, self.key, receipt, self.elapsed_s))
+        self._notify(events.Finished, receipt, self.elapsed_s)
 
     def failed(self, error: ObjectClerkException) -> None:
         """Tell the listeners that the operation failed for good."""
-        self._notify(events.Failed(self.name, self.bucket, self.key, error, self.elapsed_s))
+        self._notify(events.Failed, error, self.elapsed_s)
 
     def transferred(self, delta_bytes: int, total_bytes: int | None) -> None:
         """Tell the listeners that bytes moved."""
-        if self.listeners:
-            self._notify(
-                events.Transferred(self.name, self.bucket, self.key, delta_bytes, total_bytes)
-            )
+        self._notify(events.Transferred, delta_bytes, total_bytes)
 
     def receipt(
         self, finding: Finding, *, size: int, key: str | None = None, **facts: Any
@@ -289,14 +290,15 @@ class Operation:
             notes=tuple(self.notes),
         )
 
-    def _notify(self, event: events.Event) -> None:
-        events.notify(self.listeners, event)
+    def _notify(self, event: Callable[..., events.Event], *facts: Any) -> None:
+        if self.listeners:
+            events.notify(self.listeners, event(self.name, self.bucket, self.key, *facts))
 
     def announce_retry(self, attempt: int, wait_s: float, cause: ObjectClerkException) -> None:
         """Log and publish that a failed request will be repeated."""
         with self._lock:
             self.retries += 1
-        self._notify(events.Retrying(self.name, self.bucket, self.key, attempt, wait_s, cause))
+        self._notify(events.Retrying, attempt, wait_s, cause)
         log.warning("attempt %d failed, next in %.1f s: %s", attempt, wait_s, cause)
 
 
@@ -312,19 +314,9 @@ def retried(
 
     @functools.wraps(function)
     def wrapper(op: Operation, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = _Loop(op)
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(loop.worth_another),
-            wait=loop.wait,
-            stop=loop.stop,
-            before_sleep=loop.before_sleep,
-            sleep=op.sleep,
-            reraise=True,
-        )
-
         def attempt() -> R:
             try:
-                loop.check()
+                op.check()
                 result = function(op, *args, **kwargs)
             except ObjectClerkException as error:
                 error.concerning(op.name, op.bucket, op.key)
@@ -334,7 +326,12 @@ def retried(
             op.budget.succeeded()
             return result
 
-        return retrying(attempt)
+        # Most calls succeed at once, and need no more. tenacity goes on with those that do not.
+        try:
+            return attempt()
+        except ObjectClerkException as error:
+            first = error
+        return _Loop(op).go_on(first, attempt)
 
     return wrapper
 
@@ -348,12 +345,26 @@ class _Loop:
         self.attempts = 0
         self.last: ObjectClerkException | None = None
 
-    def check(self) -> None:
-        """Raise if there is no time for another attempt: the last real error, if there is one."""
-        if self.last is not None and self.op.remaining_s <= 0:
-            self.last.gave_up = self._out_of_time()
-            raise self.last
-        self.op.check()
+    def go_on(self, first: ObjectClerkException, attempt: Callable[[], R]) -> R:
+        """Make more attempts while they may help, after one that has failed with ``first``."""
+
+        def another() -> R:
+            if self.last is None:
+                raise first  # what tenacity takes for the first attempt is over
+            if self.op.remaining_s <= 0:
+                self.last.gave_up = self._out_of_time()
+                raise self.last
+            return attempt()
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self.worth_another),
+            wait=self.wait,
+            stop=self.stop,
+            before_sleep=self.before_sleep,
+            sleep=self.op.sleep,
+            reraise=True,
+        )
+        return retrying(another)
 
     def _out_of_time(self) -> str:
         return f"gave up: the deadline is {self.op.deadline_s:g} s"

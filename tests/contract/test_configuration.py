@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -373,6 +374,19 @@ def test_use_after_close(make_clerk: MakeClerk, bucket: str) -> None:
         with pytest.raises(ObjectClerkConfigurationException, match="closed"):
             use()
     assert "endpoint" in repr(clerk)
+
+
+def test_closed_clerk_reads_nothing(make_clerk: MakeClerk, bucket: str) -> None:
+    """Check 1: a stream that is given to a closed clerk can still be given to another."""
+    read, write = os.pipe()
+    os.write(write, b"content")
+    os.close(write)
+    clerk = make_clerk()
+    clerk.close()
+    with open(read, "rb", buffering=0) as stream:  # noqa: PTH123 - there is no path
+        with pytest.raises(ObjectClerkConfigurationException, match="closed"):
+            clerk.upload_object(stream, bucket, "key")
+        assert stream.read() == b"content"
 
 
 def test_with_block_passes_errors_on(make_clerk: MakeClerk, bucket: str) -> None:

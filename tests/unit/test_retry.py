@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tenacity
 
 from object_clerk import RetryPolicy, retry
 from object_clerk.events import Event, Failed, Finished, Retrying, Started
@@ -215,6 +216,31 @@ class TestRetried:
         assert do(op, ["done"]) == "done"
         assert (op.waits, op.retries, op.events) == ([], 0, [])
 
+    def test_success_at_once_needs_no_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """tenacity costs more than all else of a small call, so it is for those that failed."""
+        made: list[tenacity.Retrying] = []
+
+        def retrying(**strategies: Any) -> tenacity.Retrying:
+            made.append(engine(**strategies))
+            return made[-1]
+
+        engine = tenacity.Retrying
+        monkeypatch.setattr(tenacity, "Retrying", retrying)
+
+        assert do(Patient(), ["done"]) == "done"
+        assert not made
+        assert do(Patient(), [error(), "done"]) == "done"
+        assert len(made) == 1
+
+    def test_each_attempt_is_made_once(self) -> None:
+        """The first attempt is made before tenacity is asked, which counts it as its first."""
+        op = Patient()
+        results = [error(), error(), "done", "never taken"]
+
+        assert do(op, results) == "done"
+        assert results == ["never taken"]
+        assert [event.attempt for event in op.events if isinstance(event, Retrying)] == [1, 2]
+
     def test_failures_that_pass(self) -> None:
         op = Patient()
         first, second = error(), error(Failure.AMBIGUOUS)
@@ -250,16 +276,17 @@ class TestRetried:
 
         assert (caught.value.attempts, caught.value.gave_up, op.waits) == (1, "", [])
 
+    @pytest.mark.parametrize("before", [0, 1])
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-    def test_what_ends_the_process_passes(self, kind: type[BaseException]) -> None:
+    def test_what_ends_the_process_passes(self, kind: type[BaseException], before: int) -> None:
         op = Patient()
         raised = kind()
 
         with pytest.raises(kind) as caught:
-            do(op, [error(), raised, "done"])
+            do(op, [*(error() for _ in range(before)), raised, "done"])
 
         assert caught.value is raised
-        assert len(op.waits) == 1
+        assert len(op.waits) == before
 
     def test_unknown_error_becomes_one_of_ours(self) -> None:
         op = Patient()
