@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+import botocore.session
 from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ParamValidationError
 from botocore.validate import validate_parameters
 
@@ -23,6 +25,8 @@ from object_clerk.exceptions import (
     ObjectClerkException,
     translate,
 )
+from object_clerk.lane import FastLane
+from object_clerk.lane.wire import ask_for_checksums
 from object_clerk.locks import ForkSafeLock
 from object_clerk.retry import Operation, RetryBudget, retried
 
@@ -69,6 +73,7 @@ class Connection:
         self.endpoint = Endpoint()
         self.botocore_config = _botocore_config(config)
         self._client: S3Client | None = None
+        self._lane: FastLane | None = None
         self._pid = 0
         self._lock = ForkSafeLock()
         self._closed = False
@@ -100,7 +105,9 @@ class Connection:
             self._closed = True
             if self._client is not None and self._pid == os.getpid():
                 self._client.close()
-            self._client = None
+                if self._lane is not None:
+                    self._lane.close_idle()
+            self._client = self._lane = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Connection, (self.config,)
@@ -116,7 +123,13 @@ class Connection:
             raise ObjectClerkConfigurationException(f"there is no CA bundle {config.ca_bundle}")
         try:
             # A session of its own: boto3's default session is not safe to use from threads.
-            session = boto3.session.Session()
+            core = botocore.session.get_session()
+            session = boto3.session.Session(botocore_session=core)
+            verify = (
+                config.ca_bundle
+                or core.get_config_variable("ca_bundle")
+                or os.environ.get("REQUESTS_CA_BUNDLE")
+            )
             region = config.region_name or session.region_name or FALLBACK_REGION
             client = session.client(
                 "s3",
@@ -125,7 +138,7 @@ class Connection:
                 aws_access_key_id=config.access_key,
                 aws_secret_access_key=config.secret_key,
                 aws_session_token=config.session_token,
-                verify=config.ca_bundle,
+                verify=verify,
                 config=self.botocore_config,
             )
         except ValueError as error:
@@ -137,6 +150,8 @@ class Connection:
         client.meta.events.register("before-send.s3", _announce_sending)
         client.meta.events.register("choose-signer.s3", self._choose_signer)  # type: ignore[arg-type]
         client.meta.events.register("before-sign.s3", self._set_clock)
+        if config.fast_lane:
+            self._lane = FastLane.beside(client, _keys(config, session), verify or True)
         return client
 
     def _choose_signer(self, signature_version: Any, **_: Any) -> str | None:
@@ -159,7 +174,7 @@ class Connection:
         """
         given = {name: value for name, value in parameters.items() if value is not None}
         try:
-            response = cast("dict[str, Any]", getattr(self.client, method)(**given))
+            response = self._answer(method, given)
         except ObjectClerkException:
             raise
         except Exception as error:
@@ -169,6 +184,14 @@ class Connection:
             raise found from error
         op.saw(response)
         return response
+
+    def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        client = self.client  # first: it makes the lane too
+        if self._lane is not None:
+            answer = self._lane.call(method, parameters, self._clock_ahead_s)
+            if answer is not None:
+                return answer
+        return cast("dict[str, Any]", getattr(client, method)(**parameters))
 
     def warn_once(self, text: str) -> None:
         """Log a warning unless this very one was logged before; one clerk, one endpoint."""
@@ -186,6 +209,8 @@ class Connection:
             self.warn_once("this machine's clock is wrong: requests are signed by the server's")
         elif error.failure is Failure.INTEGRITY:
             self.client.close()  # idle connections only: the next attempt takes a fresh one
+            if self._lane is not None:
+                self._lane.close_idle()
 
     def accepted(self, method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Those of ``parameters`` that a request of the client takes."""
@@ -214,6 +239,13 @@ def request(
 ) -> dict[str, Any]:
     """Make one request, repeated as the policy of ``op`` says; see :meth:`Connection.call`."""
     return connection.call(op, method, **parameters)
+
+
+def _keys(config: ClerkConfig, session: boto3.session.Session) -> Credentials | None:
+    """The keys of the client; they renew themselves where they come from botocore's chain."""
+    if config.access_key and config.secret_key:
+        return Credentials(config.access_key, config.secret_key, config.session_token)
+    return session.get_credentials()
 
 
 def _botocore_config(config: ClerkConfig) -> Config:
@@ -248,14 +280,7 @@ def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
 
 
 def _ask_for_checksums(params: dict[str, Any], **_: Any) -> None:
-    """Ask for the checksums of a whole object.
-
-    As a header of our own: the parameter would make botocore compare them while the body is
-    read, a second time and with an error of its own. Of a range, some stores give those of the
-    whole, so they are not asked for there.
-    """
-    if "Range" not in params["headers"]:
-        params["headers"]["x-amz-checksum-mode"] = "ENABLED"
+    ask_for_checksums(params["headers"])
 
 
 def _announce_sending(request: Any, **_: Any) -> None:

@@ -1,0 +1,306 @@
+"""The fast lane: plain requests, made without boto3's layers.
+
+boto3 takes about a millisecond of CPU for a small request, the lane a tenth of it. It stands
+beside one boto3 client: credentials, region, endpoint, addressing, TLS, timeouts and the shape of
+requests and answers are all botocore's. What it does itself is to sign, to send over the standard
+library's HTTP, and to read the answer. Whatever is out of the ordinary is left to boto3, before
+anything is sent: parameters that need more than a header, proxies, client certificates, other
+signatures than version 4, and clients on whose events somebody has registered a handler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from botocore import handlers, parsers
+from botocore.exceptions import ClientError
+from botocore.httpsession import create_urllib3_context, get_cert_path
+from botocore.parsers import ResponseParserError
+from botocore.utils import get_environ_proxies
+
+from object_clerk.lane.http import Origin, Wire
+from object_clerk.lane.signature import EMPTY_SHA256, UNSIGNED, authorization
+from object_clerk.lane.wire import Call, Plan, ask_for_checksums
+
+if TYPE_CHECKING:
+    import ssl
+
+    from botocore.credentials import Credentials
+    from botocore.hooks import BaseEventHooks
+    from types_boto3_s3 import S3Client
+
+    from object_clerk.lane.http import Answer
+
+log = logging.getLogger(__name__)
+
+#: The client's methods that the lane knows.
+METHODS = frozenset((
+    "get_object", "head_object", "put_object", "upload_part", "copy_object", "upload_part_copy",
+    "delete_object", "list_objects_v2", "create_multipart_upload", "list_parts",
+))  # fmt: skip
+
+#: Answers that say that the bucket is elsewhere. botocore knows how to find it.
+_ELSEWHERE = frozenset((301, 302, 307, 308))
+_ELSEWHERE_CODES = frozenset((
+    "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect",
+))  # fmt: skip
+
+#: Digests beside which a body need not be signed over TLS.
+_DIGESTS = ("content-md5", "x-amz-checksum-crc32", "x-amz-checksum-crc64nvme")
+
+
+class _Home(NamedTuple):
+    """Where the requests for a bucket go, and the region to sign for."""
+
+    origin: Origin
+    host: str
+    path: str
+    region: str
+
+    def target(self, path: str) -> str:
+        """The path of an object, or of the bucket itself."""
+        return self.path + path if path else self.path[:-1] or "/"
+
+
+class FastLane:
+    """The short way to the server of one boto3 client; safe to share between threads.
+
+    Args:
+        client: the client beside which it stands.
+        credentials: the keys of the client.
+        verify: whom to trust, as boto3 takes it: True or a path.
+    """
+
+    def __init__(self, client: S3Client, credentials: Credentials, verify: bool | str) -> None:
+        config: Any = client.meta.config
+        self._client = client
+        self._credentials = credentials
+        self._model = client.meta.service_model
+        self._user_agent = config.user_agent
+        self._sign_payload = (config.s3 or {}).get("payload_signing_enabled")
+        self._wire = Wire(
+            config.connect_timeout,
+            config.read_timeout,
+            config.max_pool_connections,
+            partial(_tls, verify),
+        )
+        self._parser = parsers.create_parser("rest-xml")
+        self._plans: dict[str, Plan] = {}
+        self._homes: dict[str, _Home | None] = {}
+        self._open = True
+        _watch(client.meta.events, self._leave)
+
+    @classmethod
+    def beside(
+        cls, client: S3Client, credentials: Credentials | None, verify: bool | str
+    ) -> FastLane | None:
+        """The lane beside a client, or None if the client is set up in a way it does not know."""
+        config: Any = client.meta.config
+        unusual = (
+            credentials is None
+            or config.signature_version != "s3v4"
+            or config.proxies
+            or config.client_cert
+            or config.tcp_keepalive
+            or _foreign_handlers()
+        )
+        return None if unusual or credentials is None else cls(client, credentials, verify)
+
+    def call(
+        self, method: str, parameters: dict[str, Any], clock_ahead_s: float
+    ) -> dict[str, Any] | None:
+        """Make one request, once, as the client's ``method`` would.
+
+        Args:
+            method: the client's method.
+            parameters: S3's parameters.
+            clock_ahead_s: by how much the server's clock is ahead of ours.
+
+        Returns:
+            what boto3 would return, or None if the request is to be made by boto3.
+
+        Raises:
+            botocore.exceptions.ClientError: the server refused.
+            botocore.exceptions.BotoCoreError: there is no answer, as from boto3.
+        """
+        if method not in METHODS or not self._open:
+            return None
+        plan = self._plan(method)
+        call = plan.call(parameters)
+        home = None if call is None else self._home(call.bucket)
+        if call is None or home is None:
+            return None
+        target = home.target(call.path)
+        headers = self._signed(plan, call, home, target, clock_ahead_s)
+        if call.query:
+            target += "?" + call.query
+        begin = getattr(call.body, "begin_sending", None)
+        if begin is not None:
+            begin()
+        answer = self._wire.exchange(
+            home.origin, plan.method, target, headers, call.body, stream=plan.streams
+        )
+        log.debug("%s %s%s: %d", plan.method, home.host, target, answer.status)
+        if answer.status < 300:
+            try:
+                return plan.answer(call, answer)
+            except (ValueError, TypeError) as error:
+                if plan.streams or answer.status != 200:
+                    raise ResponseParserError(str(error)) from error
+                # As botocore: S3 reports some failures in the body of an answer it had begun.
+                answer = answer._replace(status=500)
+        refused = self._refused(plan, answer)
+        if self._is_elsewhere(refused, home):
+            self._homes[call.bucket] = None
+            if hasattr(call.body, "seek"):
+                call.body.seek(0)
+            return None
+        raise refused
+
+    def close_idle(self) -> None:
+        """Close the connections that no request is using."""
+        self._wire.close()
+
+    def _leave(self) -> None:
+        self._open = False
+
+    def _plan(self, method: str) -> Plan:
+        plan = self._plans.get(method)
+        if plan is None:
+            name = self._client.meta.method_to_api_mapping[method]
+            plan = self._plans[method] = Plan(self._model.operation_model(name))
+        return plan
+
+    def _home(self, bucket: str) -> _Home | None:
+        try:
+            return self._homes[bucket]
+        except KeyError:
+            return self._homes.setdefault(bucket, self._resolved(bucket))
+
+    def _resolved(self, bucket: str) -> _Home | None:
+        """Ask botocore where a bucket is, by having it sign a URL; no request is made."""
+        if bucket.endswith("--x-s3"):  # they have sessions of their own
+            return None
+        try:
+            signed = self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": bucket, "Key": "k"}
+            )
+        except Exception:
+            log.debug("left to boto3", exc_info=True)
+            return None  # it will say what is wrong with it
+        url = urlsplit(signed)
+        query = parse_qs(url.query)
+        scope = query.get("X-Amz-Credential", [""])[0].split("/")
+        if query.get("X-Amz-Algorithm") != ["AWS4-HMAC-SHA256"] or scope[-2:] != _SCOPE_END:
+            return None
+        if get_environ_proxies(signed) or not url.hostname:
+            return None
+        origin = Origin(url.scheme, url.hostname, url.port)
+        return _Home(origin, url.netloc, url.path[:-1], scope[-3])
+
+    def _signed(
+        self, plan: Plan, call: Call, home: _Home, path: str, clock_ahead_s: float
+    ) -> dict[str, str]:
+        """All headers of a request."""
+        headers = call.headers
+        keys = self._credentials.get_frozen_credentials()
+        headers["host"] = home.host
+        headers["x-amz-date"] = time.strftime(
+            "%Y%m%dT%H%M%SZ", time.gmtime(time.time() + clock_ahead_s)
+        )
+        headers["x-amz-content-sha256"] = self._payload(call, home)
+        if keys.token:
+            headers["x-amz-security-token"] = keys.token
+        if plan.streams:
+            ask_for_checksums(headers)
+        headers["authorization"] = authorization(
+            plan.method,
+            path,
+            call.query,
+            headers,
+            region=home.region,
+            access_key=keys.access_key or "",
+            secret_key=keys.secret_key or "",
+        )
+        if plan.method != "GET":
+            headers.setdefault("content-length", str(len(call.body or b"")))
+        headers["user-agent"] = self._user_agent
+        headers["accept-encoding"] = "identity"
+        return headers
+
+    def _payload(self, call: Call, home: _Home) -> str:
+        """The digest of the body, by which it is signed, or that it is not signed.
+
+        botocore's rule, but for one thing: over TLS any digest of the body that the server
+        checks makes up for the signature, not only Content-MD5.
+        """
+        if self._sign_payload is False:
+            return UNSIGNED
+        if not call.body:
+            return EMPTY_SHA256
+        over_tls = home.origin.scheme == "https" and self._sign_payload is None
+        if over_tls and any(name in call.headers for name in _DIGESTS):
+            return UNSIGNED
+        if hasattr(call.body, "sha256"):
+            return str(call.body.sha256())
+        return hashlib.sha256(call.body).hexdigest()
+
+    def _refused(self, plan: Plan, answer: Answer) -> ClientError:
+        parsed = self._parser.parse(
+            {
+                "status_code": answer.status,
+                "headers": {name.lower(): value for name, value in answer.headers},
+                "body": answer.body,
+                "context": {"operation_name": plan.name},
+            },
+            plan.output,
+        )
+        return ClientError(parsed, plan.name)
+
+    def _is_elsewhere(self, error: ClientError, home: _Home) -> bool:
+        metadata = error.response["ResponseMetadata"]
+        status = metadata["HTTPStatusCode"]
+        region = metadata["HTTPHeaders"].get("x-amz-bucket-region", home.region)
+        return status in _ELSEWHERE or (
+            status == 400
+            and (error.response["Error"].get("Code") in _ELSEWHERE_CODES or region != home.region)
+        )
+
+
+_SCOPE_END = ["s3", "aws4_request"]
+
+
+def _tls(verify: bool | str) -> ssl.SSLContext:
+    """What botocore would make of ``verify``."""
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True
+    path = verify if isinstance(verify, str) else get_cert_path(True) or ""
+    context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+    return context
+
+
+def _foreign_handlers() -> bool:
+    """Whether a library has put handlers into every client of this process, as moto does."""
+    return any(
+        callable(each[1]) and not each[1].__module__.startswith("botocore.")
+        for each in handlers.BUILTIN_HANDLERS
+        if each[0].startswith(("before-", "request-", "choose-"))
+    )
+
+
+def _watch(events: BaseEventHooks, changed: Any) -> None:
+    """Call ``changed`` when somebody registers a handler: boto3 alone would run it."""
+    for name in ("register", "register_first", "register_last", "unregister"):
+        method = getattr(events, name)
+
+        def noticed(*args: Any, _method: Any = method, **kwargs: Any) -> Any:
+            changed()
+            return _method(*args, **kwargs)
+
+        setattr(events, name, noticed)

@@ -1,0 +1,259 @@
+"""How one of S3's operations becomes a request, and its answer what boto3 returns; no I/O.
+
+Where each parameter goes, and what each header means, is read from botocore's own description of
+the service. What that would take more than a header or a query for is left to botocore.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from botocore.utils import parse_timestamp
+
+from object_clerk.lane import xml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from botocore.model import OperationModel, Shape, StructureShape
+
+    from object_clerk.lane.http import Answer
+
+#: Parameters for which botocore does more than to send them: it makes keys and digests of them.
+_TAKEN_APART = re.compile(r"(CopySource)?SSECustomer|Checksum(Algorithm|Mode|Type)$")
+
+#: The same names, where they are no more than headers.
+_ONLY_HEADERS = {
+    "HeadObject": ("ChecksumMode",),
+    "CreateMultipartUpload": ("ChecksumAlgorithm", "ChecksumType"),
+    "CopyObject": ("ChecksumAlgorithm",),
+}
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TYPES: Mapping[str, tuple[type, Callable[[Any], str]]] = {
+    "string": (str, str),
+    "integer": (int, str),
+    "long": (int, str),
+    "boolean": (bool, lambda value: str(value).lower()),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """A request that is not addressed and signed yet.
+
+    Attributes:
+        bucket: the bucket.
+        path: what follows the bucket in the path, percent-encoded.
+        query: the query, percent-encoded and sorted.
+        headers: by lower-case name.
+        body: what it carries; bytes, or something with ``read`` and ``seek``.
+        encoded: whether the answer is to have its keys encoded, without the caller's asking.
+    """
+
+    bucket: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: Any
+    encoded: bool
+
+
+class Plan:
+    """How to speak of one operation.
+
+    Attributes:
+        name: S3's name of the operation.
+        method: the method of HTTP.
+        streams: whether the body of the answer is handed over as it comes.
+    """
+
+    def __init__(self, model: OperationModel) -> None:
+        assert model.input_shape is not None
+        assert model.output_shape is not None
+        self.name = model.name
+        self.method: str = model.http["method"]
+        self.streams: bool = model.has_streaming_output
+        self.output: StructureShape = model.output_shape
+        _, _, self._static_query = model.http["requestUri"].partition("?")
+        self._payload = model.input_shape.serialization.get("payload")
+        self._places = dict(_places(self.name, model.input_shape.members))
+        self._readers = dict(_readers(model.output_shape.members))
+        self._prefixes = {
+            name: member
+            for member, shape in model.output_shape.members.items()
+            if (name := _at(shape, "headers"))
+        }
+        self._listing = self.name == "ListObjectsV2"
+
+    def call(self, parameters: Mapping[str, Any]) -> Call | None:
+        """The request with these parameters, or None if it takes more than is known here."""
+        query = [part for part in (self._static_query,) if part]
+        headers: dict[str, str] = {}
+        bucket = key = body = None
+        for name, value in parameters.items():
+            if name == "Bucket":
+                bucket = value
+            elif name == "Key":
+                key = value
+            elif name == self._payload:
+                body = value
+            elif name == "CopySource":
+                headers["x-amz-copy-source"] = _copy_source(value)
+            elif name == "Metadata":
+                headers.update({f"x-amz-meta-{k.lower()}": v for k, v in value.items()})
+            elif (place := self._places.get(name)) and type(value) is place.type:
+                if place.in_query:
+                    query.append(f"{place.name}={quote(place.text(value), safe='-_.~')}")
+                else:
+                    headers[place.name] = place.text(value)
+            else:
+                return None
+        encoded = self._listing and "EncodingType" not in parameters
+        if encoded:
+            query.append("encoding-type=url")  # as boto3: a listing may hold what XML cannot
+        if not (isinstance(bucket, str) and _plain(headers)):
+            return None
+        if "Key" in self._places and not (isinstance(key, str) and key):
+            return None
+        path = quote(key, safe="/~") if key else ""
+        return Call(bucket, path, "&".join(sorted(map(_with_value, query))), headers, body, encoded)
+
+    def answer(self, call: Call, answer: Answer) -> dict[str, Any]:
+        """What boto3 would return for an answer that is a success.
+
+        Raises:
+            ValueError: the answer makes no sense; ErrorBody if it is an error after all.
+        """
+        found: dict[str, Any] = {}
+        seen: dict[str, str] = {}
+        for name, value in answer.headers:
+            lower = name.lower()
+            if lower in seen:
+                value = f"{seen[lower]}, {value}"  # one header in two lines
+            seen[lower] = value
+            if reader := self._readers.get(lower):
+                found[reader.member] = reader.value(value)
+            elif lower.startswith("x-amz-meta-") and "x-amz-meta-" in self._prefixes:
+                found.setdefault("Metadata", {})[name[len("x-amz-meta-") :]] = value
+        for member in self._prefixes.values():
+            found.setdefault(member, {})
+        if self.streams:
+            found["Body"] = answer.body
+        else:
+            found |= xml.parse(answer.body, self.output, encoded=call.encoded)
+        found["ResponseMetadata"] = _metadata(answer.status, seen)
+        return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a parameter goes."""
+
+    in_query: bool
+    name: str
+    type: type
+    text: Callable[[Any], str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Reader:
+    """What a header of the answer becomes."""
+
+    member: str
+    value: Callable[[str], Any]
+
+
+def _at(shape: Shape, location: str) -> str | None:
+    """The name of a member on the wire, in lower case, if that is where it is."""
+    there = shape.serialization.get("location") == location
+    return shape.serialization["name"].lower() if there else None
+
+
+def _places(operation: str, members: Mapping[str, Shape]) -> Iterable[tuple[str, _Place | None]]:
+    for member, shape in members.items():
+        if member == "Key" and shape.serialization.get("location") == "uri":
+            yield member, None
+        if _TAKEN_APART.match(member) and member not in _ONLY_HEADERS.get(operation, ()):
+            continue
+        if shape.type_name not in _TYPES:
+            continue
+        if shape.serialization.get("location") == "querystring":
+            yield member, _Place(True, shape.serialization["name"], *_TYPES[shape.type_name])
+        elif name := _at(shape, "header"):
+            yield member, _Place(False, name, *_TYPES[shape.type_name])
+
+
+def _readers(members: Mapping[str, Shape]) -> Iterable[tuple[str, _Reader]]:
+    values: Mapping[str, Callable[[str], Any]] = {
+        "string": str,
+        "integer": int,
+        "long": int,
+        "boolean": lambda text: text.lower() == "true",
+        "timestamp": _timestamp,
+    }
+    for member, shape in members.items():
+        if (name := _at(shape, "header")) and shape.type_name in values:
+            yield name, _Reader(member, values[shape.type_name])
+
+
+def _timestamp(text: str) -> datetime:
+    try:
+        found = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        found = parse_timestamp(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _copy_source(source: Any) -> str:
+    """The header for a source; only the form with Bucket, Key and VersionId is taken."""
+    if not isinstance(source, dict) or ":" in source["Bucket"]:
+        return ""
+    version = source.get("VersionId")
+    text = quote(f"{source['Bucket']}/{source['Key']}", safe="/~")
+    return text if version is None else f"{text}?versionId={version}"
+
+
+def _plain(headers: Mapping[str, str]) -> bool:
+    """Whether all headers can be sent and signed as they are."""
+    return all(
+        isinstance(value, str)
+        and value.isascii()
+        and value.isprintable()
+        and value == value.strip()
+        and value != ""
+        and "  " not in value
+        and _TOKEN.fullmatch(name)
+        for name, value in headers.items()
+    )
+
+
+def ask_for_checksums(headers: dict[str, str]) -> None:
+    """Ask for the checksums of a whole object.
+
+    As a header of our own: the parameter would make botocore compare them while the body is
+    read, a second time and with an error of its own. Of a range, some stores give those of the
+    whole, so they are not asked for there.
+    """
+    if not headers.keys() & {"Range", "range"}:
+        headers["x-amz-checksum-mode"] = "ENABLED"
+
+
+def _with_value(query: str) -> str:
+    return query if "=" in query else query + "="
+
+
+def _metadata(status: int, headers: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "HTTPStatusCode": status,
+        "HTTPHeaders": headers,
+        "RetryAttempts": 0,
+    }
+    if request_id := headers.get("x-amz-request-id"):
+        found |= {"RequestId": request_id, "HostId": headers.get("x-amz-id-2", "")}
+    return found
