@@ -26,7 +26,7 @@ from botocore.utils import get_environ_proxies
 
 from object_clerk.lane.http import Origin, Wire
 from object_clerk.lane.signature import EMPTY_SHA256, UNSIGNED, authorization
-from object_clerk.lane.wire import Call, Plan, ask_for_checksums
+from object_clerk.lane.wire import Call, Plan, Streamed, ask_for_checksums
 
 if TYPE_CHECKING:
     import ssl
@@ -140,9 +140,8 @@ class FastLane:
         headers = self._signed(plan, call, home, target, clock_ahead_s)
         if call.query:
             target += "?" + call.query
-        begin = getattr(call.body, "begin_sending", None)
-        if begin is not None:
-            begin()
+        if isinstance(call.body, Streamed):
+            call.body.begin_sending()
         answer = self._wire.exchange(
             home.origin, plan.method, target, headers, call.body, stream=plan.streams
         )
@@ -158,7 +157,7 @@ class FastLane:
         refused = self._refused(plan, answer)
         if self._is_elsewhere(refused, home):
             self._homes[call.bucket] = None
-            if hasattr(call.body, "seek"):
+            if isinstance(call.body, Streamed):
                 call.body.seek(0)
             return None
         raise refused
@@ -247,8 +246,8 @@ class FastLane:
         over_tls = home.origin.scheme == "https" and self._sign_payload is None
         if over_tls and any(name in call.headers for name in _DIGESTS):
             return UNSIGNED
-        if hasattr(call.body, "sha256"):
-            return str(call.body.sha256())
+        if isinstance(call.body, Streamed):
+            return call.body.sha256()
         return hashlib.sha256(call.body).hexdigest()
 
     def _refused(self, plan: Plan, answer: Answer) -> ClientError:

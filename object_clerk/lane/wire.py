@@ -6,6 +6,7 @@ the service. What that would take more than a header or a query for is left to b
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import email.utils
 import re
@@ -43,6 +44,30 @@ _TYPES: Mapping[str, tuple[type, Callable[[Any], str]]] = {
 }
 
 
+class Streamed(abc.ABC):
+    """A body that is not held in memory: it is read to be sent, and knows its own digest."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Its length in bytes."""
+
+    @abc.abstractmethod
+    def sha256(self) -> str:
+        """The digest of all of it, in hexadecimal; asked for where the body is to be signed."""
+
+    @abc.abstractmethod
+    def begin_sending(self) -> None:
+        """Called before it is read to be sent; reading begins at its start."""
+
+    @abc.abstractmethod
+    def read(self, amount: int, /) -> bytes:
+        """The next bytes, at most ``amount``; none at the end."""
+
+    @abc.abstractmethod
+    def seek(self, offset: int, /) -> int:
+        """Move to another place."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
     """A request that is not addressed and signed yet.
@@ -52,7 +77,7 @@ class Call:
         path: what follows the bucket in the path, percent-encoded.
         query: the query, percent-encoded and sorted.
         headers: by lower-case name.
-        body: what it carries; bytes, or something with ``read`` and ``seek``.
+        body: what it carries; None if it carries nothing.
         encoded: whether the answer is to have its keys encoded, without the caller's asking.
     """
 
@@ -60,8 +85,11 @@ class Call:
     path: str
     query: str
     headers: dict[str, str]
-    body: Any
+    body: bytes | bytearray | memoryview | Streamed | None
     encoded: bool
+
+
+_BODIES = (bytes, bytearray, memoryview, Streamed, type(None))
 
 
 class Plan:
@@ -89,40 +117,44 @@ class Plan:
             for member, shape in model.output_shape.members.items()
             if (name := _at(shape, "headers"))
         }
+        self._of_object = "Key" in model.input_shape.members
         self._listing = self.name == "ListObjectsV2"
 
     def call(self, parameters: Mapping[str, Any]) -> Call | None:
         """The request with these parameters, or None if it takes more than is known here."""
         query = [part for part in (self._static_query,) if part]
         headers: dict[str, str] = {}
-        bucket = key = body = None
-        for name, value in parameters.items():
-            if name == "Bucket":
-                bucket = value
-            elif name == "Key":
-                key = value
-            elif name == self._payload:
-                body = value
-            elif name == "CopySource":
-                headers["x-amz-copy-source"] = _copy_source(value)
-            elif name == "Metadata":
-                headers.update({f"x-amz-meta-{k.lower()}": v for k, v in value.items()})
-            elif (place := self._places.get(name)) and type(value) is place.type:
-                if place.in_query:
-                    query.append(f"{place.name}={quote(place.text(value), safe='-_.~')}")
-                else:
-                    headers[place.name] = place.text(value)
-            else:
-                return None
-        encoded = self._listing and "EncodingType" not in parameters
+        given = dict(parameters)
+        bucket, key = given.pop("Bucket", None), given.pop("Key", None)
+        body = given.pop(self._payload, None) if self._payload else None
+        encoded = self._listing and "EncodingType" not in given
         if encoded:
             query.append("encoding-type=url")  # as boto3: a listing may hold what XML cannot
-        if not (isinstance(bucket, str) and _plain(headers)):
+        if "CopySource" in given:
+            headers["x-amz-copy-source"] = _copy_source(given.pop("CopySource"))
+        for name, value in given.pop("Metadata", {}).items():
+            headers[f"x-amz-meta-{name.lower()}"] = value
+        for name, value in given.items():
+            place = self._places.get(name)
+            if place is None or type(value) is not place.type:
+                return None
+            if place.in_query:
+                query.append(f"{place.name}={quote(place.text(value), safe='-_.~')}")
+            else:
+                headers[place.name] = place.text(value)
+        if not (_plain(headers) and isinstance(bucket, str) and isinstance(body, _BODIES)):
             return None
-        if "Key" in self._places and not (isinstance(key, str) and key):
+        if self._of_object and not (isinstance(key, str) and key):
             return None
         path = quote(key, safe="/~") if key else ""
-        return Call(bucket, path, "&".join(sorted(map(_with_value, query))), headers, body, encoded)
+        return Call(
+            bucket,
+            path,
+            "&".join(sorted(map(_with_value, query), key=_pair)),
+            headers,
+            body,
+            encoded,
+        )
 
     def answer(self, call: Call, answer: Answer) -> dict[str, Any]:
         """What boto3 would return for an answer that is a success.
@@ -175,10 +207,8 @@ def _at(shape: Shape, location: str) -> str | None:
     return shape.serialization["name"].lower() if there else None
 
 
-def _places(operation: str, members: Mapping[str, Shape]) -> Iterable[tuple[str, _Place | None]]:
+def _places(operation: str, members: Mapping[str, Shape]) -> Iterable[tuple[str, _Place]]:
     for member, shape in members.items():
-        if member == "Key" and shape.serialization.get("location") == "uri":
-            yield member, None
         if _TAKEN_APART.match(member) and member not in _ONLY_HEADERS.get(operation, ()):
             continue
         if shape.type_name not in _TYPES:
@@ -246,6 +276,11 @@ def ask_for_checksums(headers: dict[str, str]) -> None:
 
 def _with_value(query: str) -> str:
     return query if "=" in query else query + "="
+
+
+def _pair(query: str) -> tuple[str, str, str]:
+    """What it is sorted by: the name first, which may be the beginning of another."""
+    return query.partition("=")
 
 
 def _metadata(status: int, headers: dict[str, str]) -> dict[str, Any]:
