@@ -160,9 +160,9 @@ def _copy(scratch: Scratch, key: str, answers: Answers) -> None:
     answers["copy_source_if_match"] = scratch.condition(
         "copy_object", copy, CopySource=source, CopySourceIfMatch=_WRONG
     )
-    scratch.insist("copy_object", Key=copy, CopySource=source)
-    before, after = scratch.etag(key), bare(scratch.look(copy).get("ETag"))
-    answers["copy_etag"] = _of_copy(before, after)
+    answer = scratch.insist("copy_object", Key=copy, CopySource=source)
+    told, kept = answer.get("CopyObjectResult", {}).get("ETag"), scratch.look(copy).get("ETag")
+    answers["copy_etag"] = _of_copy(scratch.etag(key), bare(told), bare(kept))
     other = {"Bucket": scratch.bucket, "Key": scratch.put("other", _SECOND)}
     for feature, condition in _CONDITIONS.items():
         answers[f"copy_{feature}"] = scratch.condition(
@@ -170,12 +170,12 @@ def _copy(scratch: Scratch, key: str, answers: Answers) -> None:
         )
 
 
-def _of_copy(source: str | None, copy: str | None) -> Answer:
+def _of_copy(source: str | None, told: str | None, kept: str | None) -> Answer:
     if source is None or "-" not in source:
         return Answer(Support.UNKNOWN, "cannot be told: ETags do not show what was sent in parts")
-    if copy == source:
+    if source in (told, kept):
         return Answer(Support.IGNORED)
-    if copy == hashlib.md5(_FIRST, usedforsecurity=False).hexdigest():
+    if told == kept == hashlib.md5(_FIRST, usedforsecurity=False).hexdigest():
         return Answer(Support.HONOURED)
     return Answer(Support.UNKNOWN, "cannot be told: the ETag is neither the source's nor an MD5")
 

@@ -234,8 +234,11 @@ class Copy:
         self._is_visible = True
         self._progress(source.size, source.size)
         etag = bare(answer.get("CopyObjectResult", {}).get("ETag"))
+        told = Pin(etag, source.size, version_of(answer), answer)
         if etag and not self.verify:
-            return Pin(etag, source.size, version_of(answer), answer), SWITCHED_OFF
+            return told, SWITCHED_OFF
+        if finding := self._proved_by_etag(source, told):
+            return told, finding
         try:
             copied = self.look_at_copy(source, version_of(answer))
             if version_of(answer):  # otherwise it is not surely ours
@@ -253,14 +256,21 @@ class Copy:
         self._wrong.clear()
         return copied, finding if self.verify else SWITCHED_OFF
 
+    def _proved_by_etag(self, source: Pin, copied: Pin) -> Finding | None:
+        """The proof by an equal ETag, where this server was seen to compute it for a copy.
+
+        It is as good in the answer to CopyObject as that of PutObject is, and in that of a HEAD.
+        """
+        recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
+        if recomputed and copied.etag == source.etag and _both_whole(source, copied):
+            return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")
+        return None
+
     def _compare(self, source: Pin, copied: Pin, *, doubtful: bool = False) -> Finding:
         """Prove a copy that was made in one request, or whose parts prove nothing."""
-        recomputed = self.connection.endpoint.copy_etag is Support.HONOURED
-        opaque = etag_may_differ(source.answer) or etag_may_differ(copied.answer)
-        both_whole = parts_of(source.etag) == parts_of(copied.etag) == 0 and not opaque
-        if recomputed and both_whole and copied.etag == source.etag:
-            return Finding(Verdict.CONTENT, "ETag, which this server computes anew for a copy")
-        doubtful = doubtful or (both_whole and copied.etag != source.etag)
+        if proof := self._proved_by_etag(source, copied):
+            return proof
+        doubtful = doubtful or (copied.etag != source.etag and _both_whole(source, copied))
         if self.verify is not Verification.STRICT and not doubtful:
             return Finding(Verdict.IDENTITY, "the sizes are equal; the copy was not read back")
         evidence = list(evidence_of(source, self.settings.part_size_bytes))
@@ -566,6 +576,12 @@ class AlreadyMoved(ObjectNotFoundException):
 
 class _PartsUnsupported(ObjectClerkException):
     """The server cannot copy ranges."""
+
+
+def _both_whole(source: Pin, copied: Pin) -> bool:
+    """Whether both ETags are the MD5 of all bytes."""
+    opaque = etag_may_differ(source.answer) or etag_may_differ(copied.answer)
+    return not opaque and parts_of(source.etag) == parts_of(copied.etag) == 0
 
 
 def _changed() -> ObjectChanged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -18,7 +18,12 @@ from object_clerk import (
     ObjectVerificationException,
     Verdict,
 )
-from object_clerk.testing import flip_response_bit, status_before
+from object_clerk.testing import (
+    body_after,
+    flip_response_bit,
+    rewrite_response_header,
+    status_before,
+)
 from tests.contract.support import (
     LARGE,
     MIB,
@@ -38,12 +43,15 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
     from object_clerk import ObjectClerk, Receipt
-    from object_clerk.testing import FaultProxy
+    from object_clerk.testing import Fault, FaultProxy
     from tests.contract.conftest import MakeClerk
     from tests.servers import Traits
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "multipart"])
 VERBS = pytest.mark.parametrize("verb", ["copy_object", "move_object"])
+
+#: The request that makes a copy, for a fault.
+COPY: Any = {"method": "PUT", "path": "/to"}
 
 
 def run(clerk: ObjectClerk, verb: str, source: tuple[str, str], target: tuple[str, str]) -> Receipt:
@@ -234,6 +242,55 @@ def test_copy_that_does_not_verify(
     assert keys(s3, bucket) == ["from", "to"]
     assert stored(s3, bucket, "from") == blob(SMALL)
     assert "DELETE" not in {each.method for each in proxy.log}
+
+
+@VERBS
+def test_answer_to_the_copy_is_proof_where_its_etag_is_computed(
+    verb: str,
+    proxied: ObjectClerk,
+    proxy: FaultProxy,
+    s3: S3Client,
+    traits: Traits,
+    bucket: str,
+) -> None:
+    """Check 14: as the answer to an upload is. Elsewhere the copy is looked at, and read."""
+    proxied.examine_endpoint(bucket)
+    proxied.upload_object(blob(SMALL), bucket, "from")
+    proxy.clear_log()
+    receipt = run(proxied, verb, (bucket, "from"), (bucket, "to"))
+
+    computed = traits.copy_etag_computed and traits.multipart_etag_kept
+    asked = [each.method for each in proxy.log if each.path.endswith("/to")]
+    assert asked == (["PUT"] if computed else ["PUT", "HEAD", "GET"])
+    assert (receipt.verdict, receipt.size) == (Verdict.CONTENT, SMALL)
+    assert f'"{receipt.etag}"' == s3.head_object(Bucket=bucket, Key="to")["ETag"]
+    assert stored(s3, bucket, "to") == blob(SMALL)
+
+
+@VERBS
+@pytest.mark.parametrize(
+    "fault",
+    [
+        body_after(200, b"<CopyObjectResult><ETag>%032d</ETag></CopyObjectResult>" % 0, **COPY),
+        body_after(200, b"<CopyObjectResult></CopyObjectResult>", **COPY),
+        rewrite_response_header("x-amz-server-side-encryption", "aws:kms", **COPY),
+    ],
+    ids=["other", "none", "encrypted"],
+)
+def test_answer_to_the_copy_with_another_etag_is_no_proof(
+    fault: Fault, verb: str, proxied: ObjectClerk, proxy: FaultProxy, s3: S3Client, bucket: str
+) -> None:
+    """Check 14: nor is one that need not be an MD5. Then the copy is looked at."""
+    proxied.examine_endpoint(bucket)
+    proxied.upload_object(blob(SMALL), bucket, "from")
+    proxy.clear_log()
+    proxy.add(fault)
+    receipt = run(proxied, verb, (bucket, "from"), (bucket, "to"))
+
+    assert len(proxy.fired) == 1
+    assert [each.method for each in proxy.log if each.path.endswith("/to")][:2] == ["PUT", "HEAD"]
+    assert receipt.verdict is Verdict.CONTENT
+    assert stored(s3, bucket, "to") == blob(SMALL)
 
 
 def test_source_that_cannot_be_deleted(

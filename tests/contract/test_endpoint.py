@@ -126,6 +126,19 @@ def test_etag_of_a_copy(fresh: ObjectClerk, traits: Traits, bucket: str) -> None
     assert fresh.endpoint.copy_etag is expected
 
 
+def test_etag_of_a_copy_that_its_answer_does_not_have(
+    proxied: ObjectClerk, proxy: FaultProxy, traits: Traits, bucket: str
+) -> None:
+    """What a HEAD tells is not enough: the answer to CopyObject is what proves a copy."""
+    other = b"<CopyObjectResult><ETag>%032d</ETag></CopyObjectResult>" % 0
+    proxy.add(body_after(200, other, method="PUT", path="/copy", times=None))
+    proxied.examine_endpoint(bucket, PREFIX)
+
+    carried_over = traits.multipart_etag_kept and not traits.copy_etag_computed
+    assert proxied.endpoint.copy_etag is (Support.IGNORED if carried_over else Support.UNKNOWN)
+    assert proxy.fired
+
+
 def test_report_names_every_feature_once(fresh: ObjectClerk, bucket: str) -> None:
     before = fresh.endpoint.report()
     report = fresh.examine_endpoint(bucket, PREFIX)
