@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from object_clerk.endpoint import Support
 from tests.servers import TRAITS, Traits
 
 
@@ -45,6 +46,13 @@ class Profile:
         for name in ("put_if_match", "complete_if_match", "copy_if_match"):
             if getattr(self.traits, name):
                 object.__setattr__(self, name, "honoured")
+
+    @property
+    def copy_etag(self) -> Support:
+        """What an examination finds of the ETag of a copy, in a bucket without encryption."""
+        if not self.traits.multipart_etag_kept or self.etag not in ("md5", "kms"):
+            return Support.UNKNOWN
+        return Support.HONOURED if self.traits.copy_etag_computed else Support.IGNORED
 
     @property
     def versions(self) -> bool:

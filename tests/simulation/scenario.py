@@ -83,12 +83,21 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """The store that a run is in, and the patience of the clerk."""
+    """The store that a run is in, and the patience of the clerk.
+
+    Attributes:
+        profile: how the store behaves.
+        versioned: whether the buckets have versions.
+        tries: attempts that the clerk makes.
+        deadline_s: how long a call may take.
+        knows_copies: the clerk has found out before what the ETag of a copy is worth.
+    """
 
     profile: Profile
     versioned: bool
     tries: int = 5
     deadline_s: float = 3600.0
+    knows_copies: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,7 +122,8 @@ class Scenario:
         place = self.place
         versions = "versioned" if place.versioned else "plain"
         patience = f"{place.tries} tries, {place.deadline_s:g} s"
-        return f"{job} on {place.profile.name} ({versions} bucket, {patience})"
+        known = ", copies known" if place.knows_copies else ""
+        return f"{job} on {place.profile.name} ({versions} bucket, {patience}{known})"
 
 
 def draw(seed: int) -> Scenario:
@@ -124,7 +134,10 @@ def draw(seed: int) -> Scenario:
     place = Place(profile, profile.versions and dice.random() < 0.4)
     if dice.random() < 0.2:
         place = dataclasses.replace(place, tries=-1, deadline_s=120.0)
-    return Scenario(seed, job, place, _weather(dice, job.verb))
+    weather = _weather(dice, job.verb)
+    if job.verb in ("copy", "move") or job.stage:
+        place = dataclasses.replace(place, knows_copies=dice.random() < 0.3)
+    return Scenario(seed, job, place, weather)
 
 
 def _job(dice: random.Random) -> Job:

@@ -88,6 +88,9 @@ GUARDS = {
     "an upload is compared": Guard(upload, "judge_stored", _proved, ("I1",), _verbs("upload")),
     "a part's ETag is compared": Guard(upload, "part_stored", _always, ("I1", "I4"), _in_parts),
     "a copy is compared": Guard(Copy, "_compare", _proved, ("I1", "I2"), _verbs("copy", "move")),
+    "the answer to a copy is no proof by itself": Guard(
+        Copy, "_proved_by_etag", _proved, ("I1", "I2"), _verbs("copy", "move")
+    ),
     "the source is looked at before it is deleted": Guard(
         move, "_IDENTITY", (), ("I2", "I3"), _verbs("move")
     ),

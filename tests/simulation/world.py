@@ -133,7 +133,10 @@ class World:
         wire = Wire(self.s3, self.clock, plan, self.meddle, "clerk")
         STAGE.set(self.clock, self.dice, wire)
         config = _config(self.place, self.job.workers)
-        return ObjectClerk(config=config, on_event=self.events.append), wire
+        clerk = ObjectClerk(config=config, on_event=self.events.append)
+        if self.place.knows_copies:
+            clerk.endpoint.copy_etag = self.place.profile.copy_etag
+        return clerk, wire
 
     def meddle(self, fault: Fault) -> None:
         """Be somebody else who works with the same objects."""
