@@ -203,7 +203,9 @@ class Connection:
         """Do what may help the next attempt."""
         if error.failure is Failure.CREDENTIALS:
             with self._lock:
-                self._client = None  # a new client asks the credential chain again
+                if self._lane is not None:
+                    self._lane.close_idle()
+                self._client = self._lane = None  # a new client asks the credential chain again
         elif error.failure is Failure.CLOCK:
             self._clock_ahead_s = error.clock_ahead_s or 0.0
             self.warn_once("this machine's clock is wrong: requests are signed by the server's")

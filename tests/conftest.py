@@ -48,6 +48,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " other (the default); full: all of them on all servers",
     )
     group.addoption(
+        "--lane",
+        choices=("fast", "slow"),
+        default="fast",
+        help="slow: all requests of all clerks are made by boto3 (the variable FAST_LANE)",
+    )
+    group.addoption(
         "--require-minimum",
         metavar="FILE",
         help="JSON object of server names and numbers: fail if one of the chosen servers passed"
@@ -81,9 +87,11 @@ def skip_unavailable() -> Iterator[None]:
         pytest.skip(f"{_UNAVAILABLE}{error}")
 
 
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean(monkeypatch: pytest.MonkeyPatch, config: pytest.Config) -> None:
     for name in foreign_variables():
         monkeypatch.delenv(name)
+    if config.getoption("--lane") == "slow":
+        monkeypatch.setenv("FAST_LANE", "false")
     # boto3 would otherwise read the files of whoever runs the tests, or ask a cloud's own host.
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
@@ -91,16 +99,18 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _clean_session_environment() -> Iterator[None]:
+def _clean_session_environment(pytestconfig: pytest.Config) -> Iterator[None]:
     # Fixtures of the session come before the function's, and some of them make clients.
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _clean(monkeypatch)
+        _clean(monkeypatch, pytestconfig)
         yield
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(_clean_session_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    _clean(monkeypatch)
+def _clean_environment(
+    _clean_session_environment: None, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    _clean(monkeypatch, pytestconfig)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -30,6 +30,7 @@ from object_clerk.lane.wire import Call, Plan, Streamed, ask_for_checksums
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from botocore.credentials import Credentials
     from botocore.hooks import BaseEventHooks
@@ -93,8 +94,8 @@ class FastLane:
         self._parser = parsers.create_parser("rest-xml")
         self._plans: dict[str, Plan] = {}
         self._homes: dict[str, _Home | None] = {}
-        self._open = True
-        _watch(client.meta.events, self._leave)
+        self._strangers = 0
+        _watch(client.meta.events, self._met)
 
     @classmethod
     def beside(
@@ -129,7 +130,7 @@ class FastLane:
             botocore.exceptions.ClientError: the server refused.
             botocore.exceptions.BotoCoreError: there is no answer, as from boto3.
         """
-        if method not in METHODS or not self._open:
+        if method not in METHODS or self._strangers:
             return None
         plan = self._plan(method)
         call = plan.call(parameters)
@@ -166,8 +167,8 @@ class FastLane:
         """Close the connections that no request is using."""
         self._wire.close()
 
-    def _leave(self) -> None:
-        self._open = False
+    def _met(self, strangers: int) -> None:
+        self._strangers += strangers
 
     def _plan(self, method: str) -> Plan:
         plan = self._plans.get(method)
@@ -293,13 +294,20 @@ def _foreign_handlers() -> bool:
     )
 
 
-def _watch(events: BaseEventHooks, changed: Any) -> None:
-    """Call ``changed`` when somebody registers a handler: boto3 alone would run it."""
-    for name in ("register", "register_first", "register_last", "unregister"):
-        method = getattr(events, name)
+def _watch(events: BaseEventHooks, met: Callable[[int], None]) -> None:
+    """Tell of each handler that somebody registers from now on, or takes away.
 
-        def noticed(*args: Any, _method: Any = method, **kwargs: Any) -> Any:
-            changed()
-            return _method(*args, **kwargs)
+    boto3 alone would call it, so as long as there is one the lane is closed. It stays closed if a
+    handler goes that was there before.
+    """
+    for name, strangers in (
+        ("register", 1), ("register_first", 1), ("register_last", 1), ("unregister", -1),
+    ):  # fmt: skip
+        setattr(events, name, partial(_noticed, getattr(events, name), met, strangers))
 
-        setattr(events, name, noticed)
+
+def _noticed(
+    method: Callable[..., Any], met: Callable[[int], None], strangers: int, *args: Any, **how: Any
+) -> Any:
+    met(strangers)
+    return method(*args, **how)

@@ -108,8 +108,13 @@ class Wire:
     def __init__(self, clerk: ObjectClerk) -> None:
         self.sent: list[Sent] = []
         hooks = clerk.client.meta.events
-        hooks.register("before-send.s3", self._saw)
-        self._attached.append(lambda: hooks.unregister("before-send.s3", self._saw))
+        # In this way the fast lane does not notice, which would leave everything to boto3.
+        type(hooks).register(hooks, "before-send.s3", self._saw)
+        self._attached.append(lambda: type(hooks).unregister(hooks, "before-send.s3", self._saw))
+        if (lane := clerk._connection._lane) is not None:
+            exchange = lane._wire.exchange
+            lane._wire.exchange = functools.partial(self._exchange, exchange)  # type: ignore[method-assign]
+            self._attached.append(lambda: setattr(lane._wire, "exchange", exchange))
 
     @classmethod
     def detach_all(cls) -> None:
@@ -124,6 +129,14 @@ class Wire:
             for name, value in request.headers.items()
         }
         self.sent.append(Sent(request.method, url.path, url.query, headers, threading.get_ident()))
+
+    def _exchange(
+        self, exchange: Callable[..., Any], origin: Any, method: str, target: str, headers: Any,
+        *args: Any, **how: Any,
+    ) -> Any:  # fmt: skip
+        url = urlsplit(target)
+        self.sent.append(Sent(method, url.path, url.query, dict(headers), threading.get_ident()))
+        return exchange(origin, method, target, headers, *args, **how)
 
     def where(self, test: Callable[[Sent], bool]) -> list[Sent]:
         """Return the requests for which `test` is true."""
