@@ -524,8 +524,9 @@ class ObjectClerk:
         """Copy an object within the store, and prove that the copy has the source's bytes.
 
         The server copies; content headers and metadata go along. The proof is the ETag where the
-        copy was made in the source's own parts, otherwise the copy is read back once, since many
-        servers carry an ETag over without looking at the bytes.
+        copy was made in the source's own parts, or where :meth:`examine_endpoint` saw the server
+        compute it for a copy. Otherwise the copy is read back once, since many servers carry an
+        ETag over without looking at the bytes.
 
         Args:
             src_bucket: bucket of the source.

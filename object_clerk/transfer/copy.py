@@ -2,7 +2,8 @@
 
 An equal ETag after CopyObject proves nothing by itself: several servers carry the source's ETag
 over without looking at the bytes. Part ETags of UploadPartCopy are computed from what was
-stored, so a copy in the source's own parts proves itself. Every other copy is read back once.
+stored, so a copy in the source's own parts proves itself. So does one whose server was seen to
+compute the ETag of a copy. Every other copy is read back once.
 """
 
 from __future__ import annotations
