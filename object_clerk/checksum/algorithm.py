@@ -7,6 +7,7 @@ integrity").
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import hashlib
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from object_clerk.checksum.digest import md5
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 
 class Hash(Protocol):
@@ -80,6 +81,29 @@ CRC64NVME = Algorithm("CRC64NVME", 8, 0x9A6C9329AC4BC9B5)
 
 #: Those that stores keep, the most trusted of the cheap ones first.
 STORED = (CRC64NVME, SHA256, MD5, CRC32C, CRC32, SHA1)
+
+
+def digests_of(
+    algorithms: Collection[Algorithm], blocks: Iterable[bytes | memoryview]
+) -> dict[Algorithm, bytes]:
+    """The digests of all blocks, in one pass. All algorithms have to be available."""
+    states = {algorithm: new_state(algorithm) for algorithm in algorithms}
+    for block in blocks:
+        for state in states.values():
+            state.update(block)
+    return {algorithm: state.digest() for algorithm, state in states.items()}
+
+
+def new_state(algorithm: Algorithm) -> Hash:
+    """A fresh state of an algorithm that is available."""
+    state = algorithm.new()
+    assert state is not None, "only what is available is asked for"
+    return state
+
+
+def in_header(digest: bytes) -> str:
+    """A digest as Content-MD5 and ``x-amz-checksum-*`` have it."""
+    return base64.b64encode(digest).decode()
 
 
 @functools.lru_cache(maxsize=64)

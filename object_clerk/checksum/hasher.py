@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from object_clerk.checksum.algorithm import MD5, Algorithm, Hash
+from object_clerk.checksum.algorithm import MD5, Algorithm, new_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,6 +68,53 @@ class Hasher:
         """The digest in each way, of the bytes taken so far."""
         return {way: state.digest() for way, state in self._states.items()}
 
+    def digests_of_parts(self, way: Hashing) -> list[bytes]:
+        """The digests of the parts that the one in this way is made of; of the whole, just that."""
+        return self._states[way].digests_of_parts()
+
+
+class Pieces:
+    """The digests of an object from those of its pieces, hashed side by side and in any order."""
+
+    def __init__(self, ways: Iterable[Hashing]) -> None:
+        self._ways = list(ways)
+        self._pieces: dict[int, Hasher] = {}
+
+    @staticmethod
+    def can_be_made(ways: Iterable[Hashing], step: int) -> bool:
+        """Whether pieces of ``step`` bytes are enough: each of whole parts, or joined as CRCs."""
+        return all(
+            bool(way.algorithm.polynomial)
+            if way.layout == WHOLE
+            else way.layout.part_size_bytes and step % way.layout.part_size_bytes == 0
+            for way in ways
+        )
+
+    @property
+    def size(self) -> int:
+        """The bytes of all pieces so far."""
+        return sum(piece.size for piece in self._pieces.values())
+
+    def hasher(self) -> Hasher:
+        """What a piece is to be hashed with."""
+        return Hasher(self._ways)
+
+    def put(self, offset: int, piece: Hasher) -> bool:
+        """Take the piece that begins at ``offset``; whether it differs from the one before."""
+        before = self._pieces.get(offset)
+        self._pieces[offset] = piece
+        return before is not None and before.digests() != piece.digests()
+
+    def digests(self) -> dict[Hashing, bytes]:
+        """The digest in each way of all pieces, in the order of their offsets."""
+        pieces = [piece for _, piece in sorted(self._pieces.items(), key=lambda item: item[0])]
+        return {way: self._joined(way, pieces) for way in self._ways}
+
+    def _joined(self, way: Hashing, pieces: list[Hasher]) -> bytes:
+        if way.layout == WHOLE:
+            return way.algorithm.combine((p.digests_of_parts(way)[0], p.size) for p in pieces)
+        return _digest(way.algorithm, (d for p in pieces for d in p.digests_of_parts(way)))
+
 
 class _State:
     def __init__(self, way: Hashing) -> None:
@@ -76,7 +123,7 @@ class _State:
         self._begin_part()
 
     def _begin_part(self) -> None:
-        self._current = _new(self._way.algorithm)
+        self._current = new_state(self._way.algorithm)
         self._left = self._way.layout.size_of(len(self._finished) + 1)
 
     def update(self, block: bytes | memoryview) -> None:
@@ -94,16 +141,17 @@ class _State:
             self._left -= len(piece)
             view = view[len(piece) :]
 
+    def digests_of_parts(self) -> list[bytes]:
+        return [*self._finished, self._current.digest()]
+
     def digest(self) -> bytes:
         if self._left is None:
             return self._current.digest()
-        whole = _new(self._way.algorithm)
-        for digest in [*self._finished, self._current.digest()]:
-            whole.update(digest)
-        return whole.digest()
+        return _digest(self._way.algorithm, self.digests_of_parts())
 
 
-def _new(algorithm: Algorithm) -> Hash:
-    state = algorithm.new()
-    assert state is not None, "only what is available is asked for"
-    return state
+def _digest(algorithm: Algorithm, digests: Iterable[bytes]) -> bytes:
+    whole = new_state(algorithm)
+    for digest in digests:
+        whole.update(digest)
+    return whole.digest()

@@ -12,11 +12,11 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
-from object_clerk.checksum.digest import Digests
+from object_clerk.checksum.algorithm import SHA256, Algorithm, digests_of
 from object_clerk.exceptions import ObjectClerkTypeException, ObjectSaveException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from object_clerk.retry import Operation
     from object_clerk.transfer.bandwidth import Bandwidth
@@ -87,10 +87,18 @@ class PartBody:
         self._position = 0
         self._sending = False
         self._sent = 0
+        self._known: dict[Algorithm, bytes] = {}
 
-    def digests(self) -> Digests:
-        """The digests of the part, read for that purpose."""
-        return Digests.of(self._blocks())
+    def digests(self, algorithms: Collection[Algorithm]) -> dict[Algorithm, bytes]:
+        """Digests of the part, which is read for those that are not known yet."""
+        missing = [each for each in algorithms if each not in self._known]
+        if missing:
+            self._known |= digests_of(missing, self._blocks())
+        return {each: self._known[each] for each in algorithms}
+
+    def sha256(self) -> str:
+        """What a signature that covers the body is made of, in hexadecimal digits."""
+        return self.digests([SHA256])[SHA256].hex()
 
     def _blocks(self) -> Iterator[bytes]:
         for position in range(0, self._length, BLOCK_BYTES):
@@ -176,6 +184,8 @@ class _Buffer(SizedSource):
         super().__init__(f"{type(data).__name__} of {len(self._view)} bytes", len(self._view))
 
     def read_at(self, offset: int, length: int) -> bytes:
+        if length == len(self._view) and isinstance(self._view.obj, bytes):
+            return self._view.obj  # all of it, so there is nothing to copy
         return bytes(self._view[offset : offset + length])
 
 

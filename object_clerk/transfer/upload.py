@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
-from object_clerk.checksum.algorithm import CRC32, MD5
-from object_clerk.checksum.digest import Digests
+from object_clerk.checksum.algorithm import (
+    CRC32,
+    MD5,
+    SHA256,
+    Algorithm,
+    digests_of,
+    in_header,
+)
 from object_clerk.checksum.etag import bare, composite, composite_of, digest_of
-from object_clerk.checksum.evidence import judge_assembled, judge_stored, part_stored
+from object_clerk.checksum.evidence import (
+    etag_may_differ,
+    judge_assembled,
+    judge_stored,
+    part_stored,
+)
 from object_clerk.checksum.hasher import Hasher, Hashing, Layout
 from object_clerk.checksum.layout import (
     MOST_PARTS,
@@ -71,17 +81,19 @@ class _Body:
 
     content: bytes | PartBody
     length: int
-    digests: Digests | None
+    digests: Mapping[Algorithm, bytes]
 
-    def parameters(self, crc32: bool) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """The parameters of PutObject or UploadPart that speak of the body."""
-        checked = self.digests
         return {
             "Body": self.content,
             "ContentLength": self.length,
-            "ContentMD5": checked.content_md5 if checked else None,
-            "ChecksumCRC32": checked.checksum_crc32 if checked and crc32 else None,
+            **{_MEMBERS[each]: in_header(digest) for each, digest in self.digests.items()},
         }
+
+
+#: The parameters that tell a server the digest of a body.
+_MEMBERS = {MD5: "ContentMD5", CRC32: CRC32.member}
 
 
 class Upload:
@@ -201,8 +213,8 @@ class Upload:
         self, parts: Iterator[tuple[Readable, PartRange]], workers: int, size: int | None
     ) -> Receipt:
         """Send all parts, publish the object, and prove it; on any failure leave nothing."""
-        crc32 = self.verify and self.learnt().crc32 is Support.HONOURED
-        algorithm = {"ChecksumAlgorithm": "CRC32"} if crc32 else {}
+        algorithms = self._algorithms(self.learnt()) if self.verify else ()
+        algorithm = {"ChecksumAlgorithm": "CRC32"} if CRC32 in algorithms else {}
         record = Record(self.tx, size, self.part_size)
         with (
             contextlib.ExitStack() as cleaning,
@@ -213,7 +225,7 @@ class Upload:
                 self.parameters | self._recorded(record) | algorithm,
             ) as multipart,
         ):
-            sender = _PartSender(self, multipart, bool(crc32))
+            sender = _PartSender(self, multipart, algorithms)
             cleaning.callback(sender.take_back)
             tasks = (functools.partial(sender.send, readable, part) for readable, part in parts)
             done = multipart.fill(workers, tasks)
@@ -243,6 +255,12 @@ class Upload:
         self.connection.endpoint.learn(inquiry.ask, inquiry.insist, self.bucket, self.key)
         return self.connection.endpoint
 
+    def _algorithms(self, endpoint: Endpoint) -> tuple[Algorithm, ...]:
+        """The digests to send along: those that the server checks, and what the ETag is made of."""
+        if not self.verify:
+            return ()
+        return (MD5, CRC32) if endpoint.crc32 is Support.HONOURED else (MD5,)
+
     def _check_size(self, size: int, allow_empty: bool) -> None:
         if size == 0 and not allow_empty:
             raise ObjectSaveException(
@@ -261,11 +279,11 @@ class Upload:
             return self.settings.workers
         return min(self.settings.workers, MEMORY_BYTES // self.part_size)
 
-    def call(self, method: str, body: _Body, crc32: bool, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, body: _Body, **parameters: Any) -> dict[str, Any]:
         """Make one request that carries a body, and tell of the progress."""
         content = body.content
         try:
-            answer = self.connection.call(self.op, method, **parameters, **body.parameters(crc32))
+            answer = self.connection.call(self.op, method, **parameters, **body.parameters())
         except BaseException:
             if isinstance(content, PartBody):
                 content.take_back()
@@ -286,26 +304,36 @@ class Upload:
                 self.op.transferred(-body.length, None)
             raise
 
-    def prepare(self, readable: Readable, part: PartRange) -> _Body:
+    def prepare(
+        self, readable: Readable, part: PartRange, algorithms: Collection[Algorithm]
+    ) -> _Body:
         """Read and hash what a request will carry; a small part is read only once."""
         if part.length <= IN_MEMORY_BYTES:
             data = readable.read_at(part.offset, part.length)
             self._bandwidth.spend(self.op, part.length)
-            return _Body(data, part.length, Digests.of([data]) if self.verify else None)
+            return _Body(data, part.length, digests_of(algorithms, [data]))
         content = PartBody(self.op, self._bandwidth, readable, part.offset, part.length)
-        return _Body(content, part.length, content.digests() if self.verify else None)
+        if algorithms and self._signs_bodies():
+            content.digests([*algorithms, SHA256])  # in the same pass, to be asked for at once
+        return _Body(content, part.length, content.digests(algorithms))
+
+    def _signs_bodies(self) -> bool:
+        """Whether the fast lane will ask for the SHA-256 of a body; boto3 makes its own."""
+        config = self.connection.config
+        is_plain = (config.endpoint_url or "").lower().startswith("http:")
+        signs = (config.client_config.get("s3") or {}).get("payload_signing_enabled")
+        return config.fast_lane and (is_plain or signs is True) and signs is not False
 
     def put_once(self, readable: Readable, size: int) -> Receipt:
         """Send everything in one request and judge what the server made of it."""
-        body = self.prepare(readable, PartRange(1, 0, size))
+        algorithms = self._algorithms(self.connection.endpoint)
+        body = self.prepare(readable, PartRange(1, 0, size), algorithms)
         self.source.check_unchanged()
-        crc32 = self.connection.endpoint.crc32 is Support.HONOURED
         again, self._attempted = self._attempted, True
         try:
             answer = self.call(
                 "put_object",
                 body,
-                crc32,
                 **self.where,
                 **self.parameters | self._single_record(body, size),
                 **self.raw_conditions | self.conditions.parameters(self.connection),
@@ -322,15 +350,15 @@ class Upload:
             "etag": bare(answer.get("ETag")),
             "version_id": version_of(answer),
         }
-        if body.digests is None:
+        if not self.verify:
             return self.op.receipt(SWITCHED_OFF, **facts)
         with self.judging(body):
-            finding = self._judge_single(body.digests, facts, crc32)
-        return self.op.receipt(finding, digests={"md5": body.digests.md5.hex()}, **facts)
+            finding = self._judge_single(body.digests, facts)
+        return self.op.receipt(finding, digests={"md5": body.digests[MD5].hex()}, **facts)
 
-    def _judge_single(self, digests: Digests, facts: dict[str, Any], crc32: bool) -> Finding:
+    def _judge_single(self, digests: Mapping[Algorithm, bytes], facts: dict[str, Any]) -> Finding:
         """Judge an object that was sent in one request, asking for as much as it takes."""
-        expected, size = digests.md5.hex(), facts["size"]
+        expected, size = digests[MD5].hex(), facts["size"]
         finding = judge_stored(expected, facts["etag"], size, None)
         if finding is not None:
             return finding
@@ -338,11 +366,12 @@ class Upload:
         if head.etag == facts["etag"]:  # then it is surely ours
             self._stored.append(head)
         facts["etag"] = head.etag
-        checksums = {CRC32.member: {digests.checksum_crc32}} if crc32 else {}
-        finding = self.judge(expected, head, size, checksums) or self.read_back(
-            Hashing(), digests.md5, head
+        sent = {each.member: {in_header(digests[each])} for each in digests if each is not MD5}
+        finding = self.judge(expected, head, size, sent) or self.read_back(
+            Hashing(), digests[MD5], head
         )
-        self.connection.endpoint.etag_is_md5 &= head.etag == expected
+        if not etag_may_differ(head.answer):  # what encryption hides says nothing of the rest
+            self.connection.endpoint.etag_is_md5 &= head.etag == expected
         return finding
 
     def _single_record(self, body: _Body, size: int) -> dict[str, Any]:
@@ -356,7 +385,7 @@ class Upload:
         opaque = kms or bool(self.customer_key) or not self.connection.endpoint.etag_is_md5
         if not conditional and not opaque:
             return {}
-        digests = {MD5: body.digests.md5} if body.digests and opaque else {}
+        digests = {MD5: body.digests[MD5]} if body.digests and opaque else {}
         return self._recorded(Record(self.tx, size, None, digests))
 
     def _own_doing(self) -> Pin | None:
@@ -426,10 +455,12 @@ class Upload:
 class _PartSender:
     """Sends the parts of one upload and remembers what they were."""
 
-    def __init__(self, upload: Upload, multipart: MultipartUpload, crc32: bool) -> None:
+    def __init__(
+        self, upload: Upload, multipart: MultipartUpload, algorithms: Collection[Algorithm]
+    ) -> None:
         self._upload = upload
         self._multipart = multipart
-        self._crc32 = crc32
+        self._algorithms = algorithms
         self._sent: dict[int, tuple[_Body, str]] = {}
         self._refused: ObjectVerificationException | None = None
         self._unsure: set[int] = set()
@@ -478,12 +509,11 @@ class _PartSender:
     def send_once(self, readable: Readable, part: PartRange) -> dict[str, Any]:
         """Send one part and compare the ETag that it gets."""
         upload = self._upload
-        body = upload.prepare(readable, part)
+        body = upload.prepare(readable, part, self._algorithms)
         try:
             answer = upload.call(
                 "upload_part",
                 body,
-                self._crc32,
                 **upload.customer_key,
                 **self._multipart.where,
                 PartNumber=part.number,
@@ -496,8 +526,8 @@ class _PartSender:
         with upload.judging(body):
             etag = self._judge_part(part, body, answer)
         done: dict[str, Any] = {"PartNumber": part.number, "ETag": answer["ETag"]}
-        if body.digests and self._crc32:
-            done["ChecksumCRC32"] = body.digests.checksum_crc32
+        if CRC32 in body.digests:
+            done[CRC32.member] = in_header(body.digests[CRC32])
         self._sent[part.number] = dataclasses.replace(body, content=b""), etag
         return done
 
@@ -508,9 +538,9 @@ class _PartSender:
             raise ObjectVerificationException(
                 f"the server gave no ETag for part {part.number}", failure=Failure.INTEGRITY
             )
-        if body.digests and not part_stored(body.digests.md5.hex(), etag, answer):
+        if body.digests and not part_stored(body.digests[MD5].hex(), etag, answer):
             raise ObjectVerificationException(
-                f"part {part.number} was sent with MD5 {body.digests.md5.hex()} and stored as "
+                f"part {part.number} was sent with MD5 {body.digests[MD5].hex()} and stored as "
                 f"{etag}",
                 failure=Failure.INTEGRITY,
             )
@@ -521,9 +551,12 @@ class _PartSender:
         upload = self._upload
         bodies = [self._sent[part["PartNumber"]][0] for part in done]
         size = sum(body.length for body in bodies)
-        digests = [body.digests for body in bodies if body.digests]
         etags = [self._sent[part["PartNumber"]][1] for part in done]
-        expected = composite([each.md5 for each in digests]) if digests else composite_of(etags)
+        expected = (
+            composite([body.digests[MD5] for body in bodies])
+            if upload.verify
+            else composite_of(etags)
+        )
         try:
             answer, head = self._multipart.publish(
                 done,
@@ -545,22 +578,20 @@ class _PartSender:
             return upload.op.receipt(SWITCHED_OFF, **facts)
         layout = Layout(bodies[0].length)
         finding = (
-            upload.judge(expected, head, size, self._checksums(bodies, digests))
+            upload.judge(expected, head, size, self._checksums(bodies))
             or judge_assembled(expected, bare(answer.get("ETag")), head.etag)
             or upload.read_back(Hashing(layout=layout), digest_of(expected), head)
         )
         return upload.op.receipt(finding, digests={"md5-parts": expected}, **facts)
 
-    def _checksums(self, bodies: list[_Body], digests: list[Digests]) -> dict[str, Collection[str]]:
+    def _checksums(self, bodies: list[_Body]) -> dict[str, Collection[str]]:
         """The checksums that the object may have: of the whole, or of the parts' checksums."""
-        if not self._crc32:
+        if CRC32 not in self._algorithms:
             return {}
-        lengths = [body.length for body in bodies]
-        pieces = [each.crc32 for each in digests]
-        whole = CRC32.combine(zip(pieces, lengths, strict=True))
-        parts = Digests.of(pieces).checksum_crc32
-        values = (base64.b64encode(whole).decode(), parts, f"{parts}-{len(pieces)}")
-        return {CRC32.member: values}
+        pieces = [(body.digests[CRC32], body.length) for body in bodies]
+        whole = CRC32.combine(pieces)
+        parts = in_header(digests_of([CRC32], (crc for crc, _ in pieces))[CRC32])
+        return {CRC32.member: (in_header(whole), parts, f"{parts}-{len(pieces)}")}
 
 
 @retried

@@ -278,6 +278,7 @@ class TestE19EtagsThatAreNoMd5:
         assert receipt.attempts == 1
         assert stage.sent("DELETE") == []
         assert set(stage.fired) == {"headed"}
+        assert clerk.endpoint.etag_is_md5, "encryption says nothing of objects without it"
 
     @pytest.mark.smoke
     def test_e19_another_md5_is_settled_by_reading_back(self, stage: Stage) -> None:
@@ -294,6 +295,7 @@ class TestE19EtagsThatAreNoMd5:
         assert receipt.attempts == 1
         assert stage.sent("DELETE") == []
         assert set(stage.fired) == {"rewrite_response_header"}
+        assert not clerk.endpoint.etag_is_md5
 
     @pytest.mark.smoke
     def test_e19_no_md5_at_all_leaves_the_transport_as_proof(self, stage: Stage) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import array
+import hashlib
 import io
 import os
 import socket
 import tempfile
 import threading
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from object_clerk.checksum.digest import Digests
+from object_clerk.checksum.algorithm import CRC32, MD5, SHA256
 from object_clerk.events import Event, Transferred
 from object_clerk.exceptions import (
     ObjectClerkTypeException,
@@ -404,8 +406,25 @@ class TestPartBody:
     def test_digests_are_of_that_stretch(self) -> None:
         body, _, _ = self._make()
 
-        assert body.digests() == Digests.of([DATA[100:1100]])
+        found = body.digests([MD5, CRC32])
+
+        part = DATA[100:1100]
+        assert found == {
+            MD5: hashlib.md5(part).digest(),
+            CRC32: zlib.crc32(part).to_bytes(4),
+        }
+        assert body.sha256() == hashlib.sha256(part).hexdigest()
         assert body.tell() == 0
+
+    def test_is_read_once_for_all_its_digests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A signature that covers the body does not take another pass."""
+        body, moved, _ = self._make()
+        body.digests([MD5, SHA256])
+        monkeypatch.delattr(type(body._source), "read_at")
+
+        assert body.sha256() == hashlib.sha256(DATA[100:1100]).hexdigest()
+        assert body.digests([MD5]) == {MD5: hashlib.md5(DATA[100:1100]).digest()}
+        assert moved == []
 
     @pytest.mark.parametrize(
         ("arguments", "position"),
