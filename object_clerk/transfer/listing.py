@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from object_clerk.exceptions import (
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
 MOST_EMPTY_PAGES = 1000
 MOST_REPEATED_PAGES = 3
 
+#: When half of a page with so many entries was taken, the next one is fetched meanwhile. Smaller
+#: pages are not worth a thread, and who took less may not want more.
+AHEAD_ENTRIES = 500
+
 
 class Listing:
-    """An iterator over the entries of a bucket; holds one page in memory.
+    """An iterator over the entries of a bucket; holds two pages in memory at most.
 
     The first page is fetched at once, so that a wrong bucket shows where the listing is asked
     for and not where it is first used. Each page has the full deadline: it is the consumer who
@@ -84,15 +90,63 @@ class Listing:
     def _all(self, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
         while True:
             entries = _merged(page)
-            if self._progress.made_by([_name(entry) for entry in entries]):
+            is_new = self._progress.made_by([_name(entry) for entry in entries])
+            more = bool(page.get("IsTruncated"))
+            if is_new and more and len(entries) >= AHEAD_ENTRIES:
+                half = len(entries) // 2
+                yield from entries[:half]
+                if self._left is None or self._left > len(entries) - half:
+                    self._go_on(page)
+                    with _Ahead(self._operation(), self._connection, self._parameters) as ahead:
+                        yield from entries[half:]
+                        page = ahead.page()
+                    continue
+                entries = entries[half:]
+            if is_new:
                 yield from entries
-            if not page.get("IsTruncated"):
+            if not more:
                 return
-            token = self._progress.continued(page.get("NextContinuationToken"))
-            self._parameters["ContinuationToken"] = token
-            if token is None:  # servers without tokens are asked to go on after the last key
-                self._parameters["StartAfter"] = self._progress.last
+            self._go_on(page)
             page = self._fetch()
+
+    def _go_on(self, page: dict[str, Any]) -> None:
+        """Ask for what follows this page from now on."""
+        token = self._progress.continued(page.get("NextContinuationToken"))
+        self._parameters["ContinuationToken"] = token
+        if token is None:  # servers without tokens are asked to go on after the last key
+            self._parameters["StartAfter"] = self._progress.last
+
+
+class _Ahead:
+    """A page that is fetched while the one before it is read.
+
+    Its errors are raised where the page is needed. A listing that is not read on, or that is
+    thrown away, stops it before its next attempt.
+    """
+
+    def __init__(self, op: Operation, connection: Connection, parameters: dict[str, Any]) -> None:
+        self._op = op
+        self._found: Future[dict[str, Any]] = Future()
+        # A daemon, since nobody has to wait for what nobody will read.
+        threading.Thread(
+            target=self._fetch, args=(connection, dict(parameters)), name=op.name, daemon=True
+        ).start()
+
+    def _fetch(self, connection: Connection, parameters: dict[str, Any]) -> None:
+        try:
+            self._found.set_result(_page(self._op, connection, parameters))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the page is needed
+            self._found.set_exception(error)
+
+    def page(self) -> dict[str, Any]:
+        """Wait for the page."""
+        return self._found.result()
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._op.cancel()
 
 
 class _Progress:
