@@ -48,7 +48,8 @@ def authorization(
     signed = ";".join(names)
     lines = "".join(f"{name}:{headers[name]}\n" for name in names)
     payload = headers["x-amz-content-sha256"]
-    canonical = f"{method}\n{path}\n{query}\n{lines}\n{signed}\n{payload}"
+    pairs = "&".join(each if "=" in each else f"{each}=" for each in query.split("&") if each)
+    canonical = f"{method}\n{path}\n{pairs}\n{lines}\n{signed}\n{payload}"
     stamp = headers["x-amz-date"]
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(canonical.encode()).hexdigest()

@@ -10,7 +10,6 @@ import abc
 import dataclasses
 import email.utils
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from object_clerk.lane import xml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from botocore.model import OperationModel, Shape, StructureShape
 
@@ -85,11 +85,11 @@ class Call:
     path: str
     query: str
     headers: dict[str, str]
-    body: bytes | bytearray | memoryview | Streamed | None
+    body: bytes | bytearray | Streamed | None
     encoded: bool
 
 
-_BODIES = (bytes, bytearray, memoryview, Streamed, type(None))
+_BODIES = (bytes, bytearray, Streamed, type(None))
 
 
 class Plan:
@@ -117,11 +117,15 @@ class Plan:
             for member, shape in model.output_shape.members.items()
             if (name := _at(shape, "headers"))
         }
-        self._of_object = "Key" in model.input_shape.members
+        self._members = frozenset(model.input_shape.members)
+        self._required = frozenset(model.input_shape.required_members)
+        self._of_object = "Key" in self._members
         self._listing = self.name == "ListObjectsV2"
 
     def call(self, parameters: Mapping[str, Any]) -> Call | None:
         """The request with these parameters, or None if it takes more than is known here."""
+        if not self._required <= parameters.keys() <= self._members:
+            return None  # boto3 says what is wrong
         query = [part for part in (self._static_query,) if part]
         headers: dict[str, str] = {}
         given = dict(parameters)
@@ -132,8 +136,11 @@ class Plan:
             query.append("encoding-type=url")  # as boto3: a listing may hold what XML cannot
         if "CopySource" in given:
             headers["x-amz-copy-source"] = _copy_source(given.pop("CopySource"))
-        for name, value in given.pop("Metadata", {}).items():
-            headers[f"x-amz-meta-{name.lower()}"] = value
+        if "Metadata" in given:
+            metadata = _metadata_headers(given.pop("Metadata"))
+            if metadata is None:
+                return None
+            headers |= metadata
         for name, value in given.items():
             place = self._places.get(name)
             if place is None or type(value) is not place.type:
@@ -146,11 +153,14 @@ class Plan:
             return None
         if self._of_object and not (isinstance(key, str) and key):
             return None
+        length = str(len(body or b""))
+        if headers.get("content-length", length) != length:
+            return None
         path = quote(key, safe="/~") if key else ""
         return Call(
             bucket,
             path,
-            "&".join(sorted(map(_with_value, query), key=_pair)),
+            "&".join(sorted(query, key=_pair)),
             headers,
             body,
             encoded,
@@ -166,8 +176,6 @@ class Plan:
         seen: dict[str, str] = {}
         for name, value in answer.headers:
             lower = name.lower()
-            if lower in seen:
-                value = f"{seen[lower]}, {value}"  # one header in two lines
             seen[lower] = value
             if reader := self._readers.get(lower):
                 found[reader.member] = reader.value(value)
@@ -175,6 +183,11 @@ class Plan:
                 found.setdefault("Metadata", {})[name[len("x-amz-meta-") :]] = value
         for member in self._prefixes.values():
             found.setdefault(member, {})
+        if text := found.get("ExpiresString"):
+            try:
+                found["Expires"] = _timestamp(text)
+            except (ValueError, RuntimeError):  # it is whatever the uploader said
+                del seen["expires"]
         if self.streams:
             found["Body"] = answer.body
         else:
@@ -224,29 +237,47 @@ def _readers(members: Mapping[str, Shape]) -> Iterable[tuple[str, _Reader]]:
         "string": str,
         "integer": int,
         "long": int,
-        "boolean": lambda text: text.lower() == "true",
+        "boolean": "true".__eq__,
         "timestamp": _timestamp,
     }
     for member, shape in members.items():
-        if (name := _at(shape, "header")) and shape.type_name in values:
+        if member == "Expires":  # as boto3: it need not be a time
+            yield "expires", _Reader("ExpiresString", str)
+        elif (name := _at(shape, "header")) and shape.type_name in values:
             yield name, _Reader(member, values[shape.type_name])
 
 
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [1-9][0-9]{3} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+)
+
+
 def _timestamp(text: str) -> datetime:
-    try:
-        found = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        found = parse_timestamp(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    if _HTTP_DATE.fullmatch(text):
+        try:
+            return email.utils.parsedate_to_datetime(text)
+        except ValueError:  # botocore's error is as good as any
+            pass
+    return parse_timestamp(text)
 
 
 def _copy_source(source: Any) -> str:
     """The header for a source; only the form with Bucket, Key and VersionId is taken."""
-    if not isinstance(source, dict) or ":" in source["Bucket"]:
+    if not (isinstance(source, dict) and all(isinstance(each, str) for each in source.values())):
         return ""
-    version = source.get("VersionId")
-    text = quote(f"{source['Bucket']}/{source['Key']}", safe="/~")
+    bucket, key, version = map(source.get, ("Bucket", "Key", "VersionId"))
+    if bucket is None or key is None or ":" in bucket:
+        return ""
+    text = quote(f"{bucket}/{key}", safe="/~")
     return text if version is None else f"{text}?versionId={version}"
+
+
+def _metadata_headers(metadata: Any) -> dict[str, str] | None:
+    """The headers for metadata; None if boto3 would refuse it, or make two headers of one name."""
+    if not (isinstance(metadata, dict) and all(isinstance(name, str) for name in metadata)):
+        return None
+    headers = {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()}
+    return headers if len(headers) == len(metadata) else None
 
 
 def _plain(headers: Mapping[str, str]) -> bool:
@@ -274,10 +305,6 @@ def ask_for_checksums(headers: dict[str, str]) -> None:
         headers["x-amz-checksum-mode"] = "ENABLED"
 
 
-def _with_value(query: str) -> str:
-    return query if "=" in query else query + "="
-
-
 def _pair(query: str) -> tuple[str, str, str]:
     """What it is sorted by: the name first, which may be the beginning of another."""
     return query.partition("=")
@@ -289,6 +316,9 @@ def _metadata(status: int, headers: dict[str, str]) -> dict[str, Any]:
         "HTTPHeaders": headers,
         "RetryAttempts": 0,
     }
-    if request_id := headers.get("x-amz-request-id"):
-        found |= {"RequestId": request_id, "HostId": headers.get("x-amz-id-2", "")}
+    if "x-amzn-requestid" in headers:
+        found["RequestId"] = headers["x-amzn-requestid"]
+    elif "x-amz-request-id" in headers:
+        found["RequestId"] = headers["x-amz-request-id"]
+        found["HostId"] = headers.get("x-amz-id-2", "")
     return found
