@@ -33,10 +33,12 @@ from object_clerk.retry import Operation
 from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import Copy
 from object_clerk.transfer.delete import delete, delete_many
-from object_clerk.transfer.download import Download, ObjectReader, read_bytes, save
+from object_clerk.transfer.download import Download, read_bytes
 from object_clerk.transfer.listing import Listing
 from object_clerk.transfer.move import SourceGuard, move
 from object_clerk.transfer.multipart import Inquiry
+from object_clerk.transfer.reader import ObjectReader
+from object_clerk.transfer.save import save
 from object_clerk.transfer.source import open_source
 from object_clerk.transfer.stage import upload_staged
 from object_clerk.transfer.upload import Upload

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from object_clerk.checksum.algorithm import CRC64NVME, STORED, Algorithm
 from object_clerk.checksum.etag import digest_of, parts_of
-from object_clerk.checksum.hasher import WHOLE, Hasher, Hashing, Layout
+from object_clerk.checksum.hasher import WHOLE, Hasher, Hashing, Layout, Pieces
 from object_clerk.checksum.layout import MOST_CANDIDATES, candidate_layouts, fits
 from object_clerk.checksum.record import Record
 from object_clerk.exceptions import Failure, ObjectUnverifiable, ObjectVerificationException
@@ -175,7 +175,7 @@ def require_evidence(stored: Stored, evidence: Collection[Evidence]) -> None:
     )
 
 
-def judge_read(evidence: Sequence[Evidence], size: int, hasher: Hasher) -> Finding:
+def judge_read(evidence: Sequence[Evidence], size: int, hasher: Hasher | Pieces) -> Finding:
     """Decide whether bytes that were read are those of the stored object.
 
     One equal digest proves them, whatever others say: servers were seen to give a wrong checksum

@@ -81,7 +81,7 @@ class Pieces:
         self._pieces: dict[int, Hasher] = {}
 
     @staticmethod
-    def can_be_made(ways: Iterable[Hashing], step: int) -> bool:
+    def serve(ways: Iterable[Hashing], step: int) -> bool:
         """Whether pieces of ``step`` bytes are enough: each of whole parts, or joined as CRCs."""
         return all(
             bool(way.algorithm.polynomial)
@@ -107,6 +107,8 @@ class Pieces:
 
     def digests(self) -> dict[Hashing, bytes]:
         """The digest in each way of all pieces, in the order of their offsets."""
+        if len(self._pieces) == 1:
+            return next(iter(self._pieces.values())).digests()
         pieces = [piece for _, piece in sorted(self._pieces.items(), key=lambda item: item[0])]
         return {way: self._joined(way, pieces) for way in self._ways}
 

@@ -230,7 +230,7 @@ def writing(name: str) -> Iterator[None]:
         raise ObjectClerkFileException(f"{name} cannot be written: {reason}") from error
 
 
-def write_at(fd: int, block: bytes, offset: int) -> None:
+def write_at(fd: int, block: bytes | memoryview, offset: int) -> None:
     """Write all of ``block``: a nearly full disk takes a part of it before it refuses."""
     rest = memoryview(block)
     with writing("the temporary file"):

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.response import StreamingBody
 
 from object_clerk.checksum.etag import bare, parts_of
 from object_clerk.checksum.hasher import Layout
@@ -169,6 +171,7 @@ class ObjectStream:
         self._position = begin
         self._end = end
         self._body: Any = None
+        self._buffer: memoryview | None = None
         self._pace = _Pace(block_bytes)
 
     def open(self) -> Pin:
@@ -179,6 +182,14 @@ class ObjectStream:
         return self._pin
 
     def __iter__(self) -> Iterator[bytes]:
+        return cast("Iterator[bytes]", self._blocks())
+
+    def passing(self) -> Iterator[bytes | memoryview]:
+        """The blocks for whoever is done with each before the next: they may share one buffer."""
+        self._buffer = memoryview(bytearray(self._block_bytes))
+        return self._blocks()
+
+    def _blocks(self) -> Iterator[bytes | memoryview]:
         pinned = self.open()
         end = pinned.size if self._end is None else self._end
         try:
@@ -259,17 +270,25 @@ class ObjectStream:
                 raise _cut()
             count -= len(block)
 
-    def _read_block(self, end: int) -> bytes:
+    def _read_block(self, end: int) -> bytes | memoryview:
         if self._body is None:
             self._pace = _Pace(self._block_bytes)
             self._open_range(end)
         begun = time.monotonic()
-        block: bytes = self._body.read(min(self._pace.step, end - self._position))
+        block = self._read(min(self._pace.step, end - self._position))
         if not block:
             raise _cut()
         self._pace.took(len(block), time.monotonic() - begun)
         self._position += len(block)
         return block
+
+    def _read(self, count: int) -> bytes | memoryview:
+        # boto3's body fills no buffer: where it has readinto, that reads, and copies.
+        if self._buffer is None or isinstance(self._body, StreamingBody):
+            block: bytes = self._body.read(count)
+            return block
+        view = self._buffer[:count]
+        return view[: self._body.readinto(view)]
 
 
 class _Pace:
@@ -307,7 +326,7 @@ def _open_first(op: Operation, stream: ObjectStream) -> None:
 
 
 @retried
-def _next_block(op: Operation, stream: ObjectStream, end: int) -> bytes:
+def _next_block(op: Operation, stream: ObjectStream, end: int) -> bytes | memoryview:
     try:
         return stream._read_block(end)
     except Exception:

@@ -6,7 +6,7 @@ import json
 import sys
 
 from object_clerk import ObjectClerk
-from object_clerk.transfer import download
+from object_clerk.transfer import save
 from tests.faults.experiments import written_in_place
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Make one call, as told on standard input."""
     told = json.load(sys.stdin)
     if told["in_place"]:  # a guard is switched off
-        download.partial_beside = written_in_place  # type: ignore[attr-defined]
+        save.partial_beside = written_in_place  # type: ignore[attr-defined]
     clerk = ObjectClerk(**told["clerk"])
     getattr(clerk, told["verb"])(*told["arguments"])
 

@@ -25,7 +25,7 @@ from object_clerk.checksum.etag import digest_of
 from object_clerk.checksum.evidence import Evidence
 from object_clerk.checksum.hasher import Hashing, Layout
 from object_clerk.testing import Fault, Reply, flip_response_bit
-from object_clerk.transfer import download
+from object_clerk.transfer import download, save
 from tests.faults.conftest import MIB, PART, Stage, content, scripted
 from tests.faults.experiments import Target, flipped, headed, together, written_in_place
 
@@ -359,7 +359,7 @@ class TestE23DisksThatAreFull:
         self, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The target itself is written to."""
-        monkeypatch.setattr(download, "partial_beside", written_in_place)
+        monkeypatch.setattr(save, "partial_beside", written_in_place)
         stage.put("key", self.DATA)
         path = tmp_path / "target"
         path.write_bytes(OLD)

@@ -32,7 +32,8 @@ from object_clerk.testing import (
     trim_response,
 )
 from object_clerk.transfer import stream
-from object_clerk.transfer.download import ObjectReader
+from object_clerk.transfer.files import PartialFile
+from object_clerk.transfer.reader import ObjectReader
 from tests.faults.conftest import MIB, PART, Stage, content, scripted
 from tests.faults.experiments import Target, flipped, md5
 
@@ -168,6 +169,22 @@ class TestE02BitsThatFlipInOneRange:
         assert stage.fired == ["flip_response_bit"]
         fetched = [_ranges(stage).count(begin) for begin in (0, PART, 2 * PART)]
         assert fetched == [2, 2, 1]
+
+    def test_e02_wrong_part_is_found_without_reading_the_file(
+        self, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where ranges are parts, each is hashed as it comes: the second time as well."""
+        if not stage.traits.multipart_etag_kept:
+            pytest.skip("the ETag is not made of the parts' MD5s, so the file is hashed in order")
+        data = _three_parts(stage)
+        monkeypatch.delattr(PartialFile, "blocks")
+        stage.proxy.add(flip_response_bit(99, method="GET", when=_second_range))
+
+        receipt = stage.clerk.download_object(stage.bucket, "key", tmp_path / "target")
+
+        assert (tmp_path / "target").read_bytes() == data
+        assert (receipt.attempts, receipt.verdict) == (2, Verdict.CONTENT)
+        assert [_ranges(stage).count(begin) for begin in (0, PART, 2 * PART)] == [2, 2, 1]
 
     def test_e02_every_time_leaves_the_file_as_it_was(self, stage: Stage, tmp_path: Path) -> None:
         """What cannot be mended is refused."""

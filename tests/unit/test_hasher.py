@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from itertools import accumulate, pairwise, repeat
+from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from object_clerk.checksum.algorithm import CRC32, CRC32C, MD5, SHA256, Algorithm
-from object_clerk.checksum.hasher import WHOLE, Hasher, Hashing, Layout
+from object_clerk.checksum.hasher import WHOLE, Hasher, Hashing, Layout, Pieces
 from tests.simulation.digests import ALGORITHMS, composite_etag, md5
 from tests.unit import crt
 
@@ -172,3 +173,65 @@ def test_size_counts_bytes() -> None:
 
     assert hasher.size == 4
     assert hasher.digests() == {}
+
+
+@st.composite
+def cut_up(draw: st.DrawFn) -> tuple[bytes, int, list[Hashing]]:
+    """Some bytes, the size of pieces, and ways for which such pieces are enough."""
+    step = draw(st.integers(1, 60))
+    sizes = [size for size in range(1, step + 1) if step % size == 0]
+    parts = st.builds(Hashing, st.sampled_from([MD5, CRC32]), st.sampled_from(sizes).map(Layout))
+    made = st.one_of(st.just(Hashing(CRC32)), parts)
+    return draw(st.binary(min_size=1, max_size=300)), step, draw(st.lists(made, max_size=4))
+
+
+class TestPieces:
+    """What several threads have hashed, put together."""
+
+    @given(cut=cut_up(), random=st.randoms(use_true_random=False))
+    @example(cut=(b"x" * 100, 100, [Hashing(), Hashing(SHA256, Layout(7))]), random=Random(1))
+    def test_equals_a_plain_computation(
+        self, cut: tuple[bytes, int, list[Hashing]], random: Random
+    ) -> None:
+        """Check 8: in whatever order they come; and one piece is enough for anything."""
+        data, step, wanted = cut
+        pieces = Pieces(wanted)
+        offsets = list(range(0, len(data), step))
+        random.shuffle(offsets)
+        for offset in offsets:
+            piece = pieces.hasher()
+            piece.update(data[offset : offset + step])
+            assert not pieces.put(offset, piece)
+
+        assert pieces.size == len(data)
+        assert pieces.digests() == {way: expected(way, data) for way in wanted}
+
+    @pytest.mark.parametrize(
+        ("way", "served"),
+        [
+            (Hashing(CRC32), True),
+            (Hashing(), False),
+            (Hashing(SHA256), False),
+            (Hashing(layout=Layout(5)), True),
+            (Hashing(layout=Layout(10)), True),
+            (Hashing(CRC32, Layout(20)), False),
+            (Hashing(layout=Layout(3)), False),
+            (Hashing(layout=Layout(None, (5, 10))), False),
+        ],
+        ids=str,
+    )
+    def test_pieces_of_ten_bytes_serve(self, way: Hashing, served: bool) -> None:
+        assert Pieces.serve([way], 10) is served
+        assert Pieces.serve([way, Hashing()], 10) is False
+
+    def test_a_piece_that_comes_again_takes_the_place_of_the_first(self) -> None:
+        pieces = Pieces([Hashing(layout=Layout(4))])
+        differed = []
+        for offset, content in [(4, b"two!"), (0, b"oen!"), (0, b"one!"), (4, b"two!")]:
+            piece = pieces.hasher()
+            piece.update(content)
+            differed.append(pieces.put(offset, piece))
+
+        assert differed == [False, False, True, False]
+        assert pieces.size == 8
+        assert pieces.digests() == {w: expected(w, b"one!two!") for w in pieces.digests()}
