@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -192,11 +193,13 @@ class TestPatience:
                         Failure.AMBIGUOUS, Failure.CONFLICT):  # fmt: skip
             assert patience.policy(failure) == BUSY
 
-    def test_fresh_credentials_are_tried_once_and_at_once(self) -> None:
-        policy = Patience(BUSY).policy(Failure.CREDENTIALS)
+    @pytest.mark.parametrize("failure", [Failure.CREDENTIALS, Failure.CLOCK])
+    def test_what_was_set_right_is_tried_once_and_at_once(self, failure: Failure) -> None:
+        jittery = dataclasses.replace(BUSY, jitter_s=(1, 2))
+        policy = Patience(jittery).policy(failure)
 
         assert policy.tries == 2
-        assert policy.wait_s(1, error(Failure.CREDENTIALS)) == 0
+        assert policy.wait_s(1, error(failure)) == 0
 
     def test_bodies_have_the_tries_of_the_connection_by_default(self) -> None:
         assert Patience(BUSY).policy(Failure.BODY) == BUSY
@@ -470,7 +473,7 @@ class TestDeadline:
         op.restart_deadline()
 
         assert op.remaining_s > 0.15
-        assert op.elapsed_s >= 0.1
+        assert 0.1 <= op.elapsed_s < 60
 
     def test_retry_after_counts(self) -> None:
         op = Patient(self._impatient(5))
@@ -503,11 +506,14 @@ class TestCancelling:
 
     def test_child_is_not_cancelled(self) -> None:
         op = Patient()
+        recovered: list[ObjectClerkException] = []
+        op.recover = recovered.append
         op.cancel()
         child = op.child("cleanup", Patience(deadline_s=3))
 
         assert do(child, ["done"]) == "done"
         assert (child.bucket, child.key, child.budget) == (op.bucket, op.key, op.budget)
+        assert child.recover == op.recover
         assert child.deadline_s == 3
 
 
