@@ -107,9 +107,10 @@ class Pieces:
 
     def digests(self) -> dict[Hashing, bytes]:
         """The digest in each way of all pieces, in the order of their offsets."""
-        if len(self._pieces) == 1:
-            return next(iter(self._pieces.values())).digests()
-        pieces = [piece for _, piece in sorted(self._pieces.items(), key=lambda item: item[0])]
+        # An object of no bytes has no pieces either.
+        pieces = [self._pieces[offset] for offset in sorted(self._pieces)] or [self.hasher()]
+        if len(pieces) == 1:
+            return pieces[0].digests()
         return {way: self._joined(way, pieces) for way in self._ways}
 
     def _joined(self, way: Hashing, pieces: list[Hasher]) -> bytes:

@@ -190,6 +190,7 @@ class TestPieces:
 
     @given(cut=cut_up(), random=st.randoms(use_true_random=False))
     @example(cut=(b"x" * 100, 100, [Hashing(), Hashing(SHA256, Layout(7))]), random=Random(1))
+    @example(cut=(b"", 100, [Hashing(), Hashing(CRC32)]), random=Random(1))
     def test_equals_a_plain_computation(
         self, cut: tuple[bytes, int, list[Hashing]], random: Random
     ) -> None:
