@@ -129,7 +129,7 @@ class TransferSettings:
     threshold_bytes: int
     part_size_bytes: int
     workers: int = 10
-    block_bytes: int = 256 * 1024
+    block_bytes: int = 1 << 20
     bandwidth_bytes_per_s: int | None = None
     attempts: int | None = None
 

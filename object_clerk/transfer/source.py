@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from object_clerk.checksum.algorithm import SHA256, Algorithm, digests_of
 from object_clerk.exceptions import ObjectClerkTypeException, ObjectSaveException
+from object_clerk.lane.wire import Streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -70,8 +71,8 @@ class SizedSource(Source, abc.ABC):
         """See :class:`Readable`."""
 
 
-class PartBody:
-    """A part as boto3 wants its body: a file that can be rewound and is never held whole.
+class PartBody(Streamed):
+    """A part as boto3 and the lane want it: a file that can be rewound and is never held whole.
 
     Reading it to be sent counts as progress; reading it to sign it does not.
     """
