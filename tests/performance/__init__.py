@@ -1,0 +1,1 @@
+"""How much Python a small request takes: counted, since counts are stable where times are not."""
