@@ -5,21 +5,27 @@ beside one boto3 client: credentials, region, endpoint, addressing, TLS, timeout
 requests and answers are all botocore's. What it does itself is to sign, to send over the standard
 library's HTTP, and to read the answer. Whatever is out of the ordinary is left to boto3, before
 anything is sent: parameters that need more than a header, proxies, client certificates, other
-signatures than version 4, and clients on whose events somebody has registered a handler.
+signatures than version 4, checksums that boto3 is to compute or compare, and clients on whose
+events somebody has registered a handler or whose methods somebody has replaced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
+import re
+import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote, urlsplit
 
 from botocore import handlers, parsers
-from botocore.exceptions import ClientError
+from botocore.awsrequest import HeadersDict
 from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
@@ -32,7 +38,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
+    from botocore.exceptions import ClientError
     from botocore.hooks import BaseEventHooks
     from types_boto3_s3 import S3Client
 
@@ -94,8 +102,12 @@ class FastLane:
         self._parser = parsers.create_parser("rest-xml")
         self._plans: dict[str, Plan] = {}
         self._homes: dict[str, _Home | None] = {}
-        self._strangers = 0
-        _watch(client.meta.events, self._met)
+        self._asking = threading.local()
+        self._in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+        # The signer is registered with a longer name, so it comes first.
+        client.meta.events.register_last("request-created", self._keep_back)
+        self._strangers: list[Any] = []
+        _watch(client.meta.events, self._strangers)
 
     @classmethod
     def beside(
@@ -107,8 +119,11 @@ class FastLane:
             credentials is None
             or config.signature_version != "s3v4"
             or config.proxies
+            or get_environ_proxies(client.meta.endpoint_url).keys() & {"http", "https"}
             or config.client_cert
             or config.tcp_keepalive
+            or config.request_checksum_calculation != "when_required"
+            or config.response_checksum_validation != "when_required"
             or _foreign_handlers()
         )
         return None if unusual or credentials is None else cls(client, credentials, verify)
@@ -130,7 +145,7 @@ class FastLane:
             botocore.exceptions.ClientError: the server refused.
             botocore.exceptions.BotoCoreError: there is no answer, as from boto3.
         """
-        if method not in METHODS or self._strangers:
+        if method not in METHODS or self._strangers or not self._untouched(method):
             return None
         plan = self._plan(method)
         call = plan.call(parameters)
@@ -151,24 +166,31 @@ class FastLane:
             try:
                 return plan.answer(call, answer)
             except (ValueError, TypeError) as error:
+                if plan.streams:
+                    answer.body.close()
                 if plan.streams or answer.status != 200:
                     raise ResponseParserError(str(error)) from error
                 # As botocore: S3 reports some failures in the body of an answer it had begun.
                 answer = answer._replace(status=500)
         refused = self._refused(plan, answer)
-        if self._is_elsewhere(refused, home):
+        elsewhere = _is_elsewhere(refused)
+        if elsewhere:
             self._homes[call.bucket] = None
-            if isinstance(call.body, Streamed):
-                call.body.seek(0)
-            return None
-        raise refused
+        elif not (plan.method == "HEAD" and answer.status == 400):  # has no body that would tell
+            raise refused
+        if isinstance(call.body, Streamed):
+            call.body.seek(0)
+        return None
 
     def close_idle(self) -> None:
         """Close the connections that no request is using."""
         self._wire.close()
 
-    def _met(self, strangers: int) -> None:
-        self._strangers += strangers
+    def _untouched(self, method: str) -> bool:
+        """Whether the client's methods are botocore's, and not those of a tracer or a mock."""
+        return _is_botocores(getattr(self._client, method)) and _is_botocores(
+            getattr(self._client, "_make_api_call", None)
+        )
 
     def _plan(self, method: str) -> Plan:
         plan = self._plans.get(method)
@@ -184,25 +206,42 @@ class FastLane:
             return self._homes.setdefault(bucket, self._resolved(bucket))
 
     def _resolved(self, bucket: str) -> _Home | None:
-        """Ask botocore where a bucket is, by having it sign a URL; no request is made."""
-        if bucket.endswith("--x-s3"):  # they have sessions of their own
+        """Ask botocore where a bucket is: it makes a request, which is not sent.
+
+        A presigned URL would tell it too, but some go to other hosts than requests do.
+        """
+        if ":" in bucket or bucket.endswith("--x-s3"):  # ARNs, and buckets with sessions
             return None
+        self._asking.now = True
         try:
-            signed = self._client.generate_presigned_url(
-                "get_object", Params={"Bucket": bucket, "Key": "k"}
-            )
+            self._client.head_object(Bucket=bucket, Key="k")
+        except _KeptBack as kept:
+            request = kept.request
         except Exception:
             log.debug("left to boto3", exc_info=True)
             return None  # it will say what is wrong with it
-        url = urlsplit(signed)
-        query = parse_qs(url.query)
-        scope = query.get("X-Amz-Credential", [""])[0].split("/")
-        if query.get("X-Amz-Algorithm") != ["AWS4-HMAC-SHA256"] or scope[-2:] != _SCOPE_END:
+        else:
             return None
-        if get_environ_proxies(signed) or not url.hostname:
+        finally:
+            self._asking.now = False
+        url = urlsplit(str(request.url))
+        scope = _SCOPE.match(request.headers.get("Authorization", ""))
+        path = url.path[: -len("k")]
+        if scope is None or not url.hostname or quote(path, safe="/%~") != path:
             return None
-        origin = Origin(url.scheme, url.hostname, url.port)
-        return _Home(origin, url.netloc, url.path[:-1], scope[-3])
+        host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+        usual = 443 if url.scheme == "https" else 80
+        port = url.port or usual
+        return _Home(
+            Origin(url.scheme, url.hostname, port),
+            host if port == usual else f"{host}:{port}",
+            path,
+            scope[1],
+        )
+
+    def _keep_back(self, request: AWSRequest, **_: Any) -> None:
+        if getattr(self._asking, "now", False):
+            raise _KeptBack(request)
 
     def _signed(
         self, plan: Plan, call: Call, home: _Home, path: str, clock_ahead_s: float
@@ -228,10 +267,12 @@ class FastLane:
             access_key=keys.access_key or "",
             secret_key=keys.secret_key or "",
         )
-        if plan.method != "GET":
+        if plan.method not in ("GET", "HEAD"):
             headers.setdefault("content-length", str(len(call.body or b"")))
         headers["user-agent"] = self._user_agent
         headers["accept-encoding"] = "identity"
+        if self._in_lambda and (trace := os.environ.get("_X_AMZN_TRACE_ID")):
+            headers["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
         return headers
 
     def _payload(self, call: Call, home: _Home) -> str:
@@ -242,38 +283,53 @@ class FastLane:
         """
         if self._sign_payload is False:
             return UNSIGNED
-        if not call.body:
-            return EMPTY_SHA256
         over_tls = home.origin.scheme == "https" and self._sign_payload is None
         if over_tls and any(name in call.headers for name in _DIGESTS):
             return UNSIGNED
+        if not call.body:
+            return EMPTY_SHA256
         if isinstance(call.body, Streamed):
             return call.body.sha256()
         return hashlib.sha256(call.body).hexdigest()
 
     def _refused(self, plan: Plan, answer: Answer) -> ClientError:
-        parsed = self._parser.parse(
-            {
-                "status_code": answer.status,
-                "headers": {name.lower(): value for name, value in answer.headers},
-                "body": answer.body,
-                "context": {"operation_name": plan.name},
-            },
-            plan.output,
-        )
-        return ClientError(parsed, plan.name)
-
-    def _is_elsewhere(self, error: ClientError, home: _Home) -> bool:
-        metadata = error.response["ResponseMetadata"]
-        status = metadata["HTTPStatusCode"]
-        region = metadata["HTTPHeaders"].get("x-amz-bucket-region", home.region)
-        return status in _ELSEWHERE or (
-            status == 400
-            and (error.response["Error"].get("Code") in _ELSEWHERE_CODES or region != home.region)
-        )
+        response = {
+            "status_code": answer.status,
+            "headers": HeadersDict(answer.headers),
+            "body": answer.body,
+            "context": {"operation_name": plan.name},
+        }
+        parsed = self._parser.parse(response, plan.output)
+        parsed["ResponseMetadata"]["RetryAttempts"] = 0
+        code = parsed.get("Error", {}).get("Code")
+        shape = self._model.shape_for_error_code(code)
+        if shape is not None:
+            parsed |= self._parser.parse(response, shape)
+        kind: type[ClientError] = self._client.exceptions.from_code(code)  # type: ignore[assignment]
+        return kind(parsed, plan.name)
 
 
-_SCOPE_END = ["s3", "aws4_request"]
+class _KeptBack(Exception):
+    """A request that was made to be looked at."""
+
+    def __init__(self, request: AWSRequest) -> None:
+        super().__init__()
+        self.request = request
+
+
+_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/[0-9]{8}/([^/,]+)/s3/aws4_request,")
+
+
+def _is_elsewhere(error: ClientError) -> bool:
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    code = error.response.get("Error", {}).get("Code")
+    return status in _ELSEWHERE or code in _ELSEWHERE_CODES
+
+
+def _is_botocores(method: Any) -> bool:
+    function = method.__func__ if type(method) is MethodType else None
+    module = getattr(function, "__globals__", {}).get("__name__", "")
+    return bool(module.startswith("botocore."))
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext:
@@ -288,26 +344,44 @@ def _tls(verify: bool | str) -> ssl.SSLContext:
 def _foreign_handlers() -> bool:
     """Whether a library has put handlers into every client of this process, as moto does."""
     return any(
-        callable(each[1]) and not each[1].__module__.startswith("botocore.")
+        not getattr(each[1], "__module__", "").startswith("botocore.")
         for each in handlers.BUILTIN_HANDLERS
-        if each[0].startswith(("before-", "request-", "choose-"))
     )
 
 
-def _watch(events: BaseEventHooks, met: Callable[[int], None]) -> None:
-    """Tell of each handler that somebody registers from now on, or takes away.
+def _watch(events: BaseEventHooks, strangers: list[Any]) -> None:
+    """Keep a list of the handlers that somebody registers from now on.
 
-    boto3 alone would call it, so as long as there is one the lane is closed. It stays closed if a
-    handler goes that was there before.
+    boto3 alone would call them, so as long as there is one the lane is closed. It stays closed if
+    a handler goes that was there before.
     """
-    for name, strangers in (
-        ("register", 1), ("register_first", 1), ("register_last", 1), ("unregister", -1),
-    ):  # fmt: skip
-        setattr(events, name, partial(_noticed, getattr(events, name), met, strangers))
+    for name in ("register", "register_first", "register_last"):
+        setattr(events, name, partial(_met, getattr(events, name), strangers))
+    events.unregister = partial(_left, events.unregister, strangers)  # type: ignore[method-assign]
 
 
-def _noticed(
-    method: Callable[..., Any], met: Callable[[int], None], strangers: int, *args: Any, **how: Any
-) -> Any:
-    met(strangers)
-    return method(*args, **how)
+def _met(
+    register: Callable[..., None],
+    strangers: list[Any],
+    event_name: str,
+    handler: Any,
+    unique_id: Any = None,
+    unique_id_uses_count: bool = False,
+) -> None:
+    strangers.append((event_name, handler if unique_id is None else unique_id))
+    register(event_name, handler, unique_id, unique_id_uses_count)
+
+
+def _left(
+    unregister: Callable[..., None],
+    strangers: list[Any],
+    event_name: str,
+    handler: Any = None,
+    unique_id: Any = None,
+    unique_id_uses_count: bool = False,
+) -> None:
+    unregister(event_name, handler, unique_id, unique_id_uses_count)
+    with contextlib.suppress(ValueError):
+        strangers.remove((event_name, handler if unique_id is None else unique_id))
+        return
+    strangers.append(None)

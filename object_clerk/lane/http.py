@@ -6,7 +6,8 @@ import contextlib
 import http.client
 import select
 import ssl
-from collections import defaultdict, deque
+import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore import exceptions as boto
@@ -30,7 +31,10 @@ class Origin(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a request; the body is a :class:`Body` if it was asked for as a stream."""
+    """The answer to a request; the body is a :class:`Body` if it was asked for as a stream.
+
+    No header is there twice: the values of one in several lines are joined by commas.
+    """
 
     status: int
     headers: list[tuple[str, str]]
@@ -45,6 +49,7 @@ class Body:
         self._origin = origin
         self._done: _Done | None = done
         self._left = answer.length
+        self._took(0, False)  # nothing may be there to be read
 
     def read(self, amount: int | None = None) -> bytes:
         """Read ``amount`` bytes or all; fewer, or none, at the end.
@@ -55,7 +60,7 @@ class Body:
             botocore.exceptions.IncompleteReadError: it ended before it should.
         """
         with self._reading():
-            data = self._answer.read(amount)
+            data = self._answer.read(None if amount is not None and amount < 0 else amount)
         self._took(len(data), amount != 0)
         return data
 
@@ -126,8 +131,8 @@ class Wire:
         self._most_idle = most_idle
         self._tls = tls
         self._context: ssl.SSLContext | None = None
-        self._idle: defaultdict[Origin, deque[http.client.HTTPConnection]]
-        self._idle = defaultdict(lambda: deque(maxlen=None))
+        self._idle: dict[Origin, deque[http.client.HTTPConnection]] = {}
+        weakref.finalize(self, _close_all, self._idle).atexit = False
 
     def exchange(
         self,
@@ -156,15 +161,20 @@ class Wire:
         connection = self._taken(origin) or self._connected(origin)
         with contextlib.ExitStack() as on_error:
             on_error.callback(connection.close)
-            try:
-                broken = _send(connection, method, target, headers, body)
+            broken = _send(connection, method, target, headers, body, origin)
+            with _speaking(origin):
                 answer = connection.getresponse()
+                on_error.callback(answer.close)
+                if answer.status < 200:
+                    raise http.client.HTTPException(f"status {answer.status} is no answer")
                 handed_over = stream and answer.status < 300
-                content: Any = b"" if handed_over else answer.read()
-            except TimeoutError as error:
-                raise boto.ReadTimeoutError(endpoint_url=str(origin), error=error) from error
-            except (OSError, http.client.HTTPException) as error:
-                raise boto.ConnectionClosedError(endpoint_url=str(origin), error=error) from error
+                content: Any = b""
+                try:
+                    content = b"" if handed_over else answer.read()
+                except http.client.IncompleteRead as error:
+                    if answer.status < 300:
+                        raise
+                    broken, content = error, error.partial  # its status says enough
             if broken and answer.status < 300:  # it cannot have had all of the body
                 raise boto.ConnectionClosedError(endpoint_url=str(origin), error=broken) from broken
             if not broken:
@@ -174,23 +184,16 @@ class Wire:
                     content = Body(answer, origin, done)
                 else:
                     done(keep=not answer.will_close)
-            return Answer(answer.status, answer.headers.items(), content)
+            return Answer(answer.status, _joined(answer.headers.items()), content)
 
     def close(self) -> None:
         """Close the idle connections."""
-        for origin in list(self._idle):
-            while connection := self._popped(origin):
-                connection.close()
-
-    def _popped(self, origin: Origin) -> http.client.HTTPConnection | None:
-        try:
-            return self._idle[origin].pop()
-        except IndexError:
-            return None
+        _close_all(self._idle)
 
     def _taken(self, origin: Origin) -> http.client.HTTPConnection | None:
         """An idle connection on which nothing has come since: it would be the server's goodbye."""
-        while connection := self._popped(origin):
+        idle = self._idle.get(origin)
+        while connection := _popped(idle):
             poll = select.poll()
             poll.register(connection.sock, select.POLLIN)
             if not poll.poll(0):
@@ -200,13 +203,25 @@ class Wire:
 
     def keep(self, origin: Origin, connection: http.client.HTTPConnection) -> None:
         """Keep a connection for the next request, if there are not enough of them."""
-        idle = self._idle[origin]
+        idle = self._idle.setdefault(origin, deque())
         if connection.sock is None or len(idle) >= self._most_idle:
             connection.close()
         else:
             idle.append(connection)
 
     def _connected(self, origin: Origin) -> http.client.HTTPConnection:
+        try:
+            connection = self._made(origin)
+        except ssl.SSLError as error:
+            raise boto.SSLError(endpoint_url=str(origin), error=error) from error
+        except TimeoutError as error:
+            raise boto.ConnectTimeoutError(endpoint_url=str(origin), error=error) from error
+        except OSError as error:
+            raise boto.EndpointConnectionError(endpoint_url=str(origin), error=error) from error
+        connection.sock.settimeout(self._read_timeout_s)
+        return connection
+
+    def _made(self, origin: Origin) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection
         timeout = self._connect_timeout_s
         if origin.scheme == "https":
@@ -217,19 +232,11 @@ class Wire:
             )
         else:
             connection = http.client.HTTPConnection(origin.host, origin.port, timeout=timeout)
-        connection.blocksize = BLOCK_BYTES
         try:
             connection.connect()
-        except BaseException as error:
+        except BaseException:
             connection.close()
-            if isinstance(error, ssl.SSLError):
-                raise boto.SSLError(endpoint_url=str(origin), error=error) from error
-            if isinstance(error, TimeoutError):
-                raise boto.ConnectTimeoutError(endpoint_url=str(origin), error=error) from error
-            if isinstance(error, OSError):
-                raise boto.EndpointConnectionError(endpoint_url=str(origin), error=error) from error
             raise
-        connection.sock.settimeout(self._read_timeout_s)
         return connection
 
 
@@ -247,27 +254,65 @@ class _Done(NamedTuple):
             self.connection.close()
 
 
+def _popped(idle: deque[http.client.HTTPConnection] | None) -> http.client.HTTPConnection | None:
+    try:
+        return idle.pop() if idle is not None else None
+    except IndexError:
+        return None
+
+
+def _close_all(idle: dict[Origin, deque[http.client.HTTPConnection]]) -> None:
+    for connections in list(idle.values()):
+        while connection := _popped(connections):
+            connection.close()
+
+
+@contextlib.contextmanager
+def _speaking(origin: Origin) -> Iterator[None]:
+    """What goes wrong with the connection becomes what botocore makes of it."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise boto.ReadTimeoutError(endpoint_url=str(origin), error=error) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise boto.ConnectionClosedError(endpoint_url=str(origin), error=error) from error
+
+
 def _send(
     connection: http.client.HTTPConnection,
     method: str,
     target: str,
     headers: Mapping[str, str],
     body: Any,
-) -> OSError | None:
+    origin: Origin,
+) -> Exception | None:
     """Send a request; if the server hangs up meanwhile, the error: it may have said why."""
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name, value)
-    # What the source raises is not the connection's fault, even if it is an OSError.
     content = None if hasattr(body, "read") else body
-    try:
-        connection.endheaders(content)
-    except (BrokenPipeError, ConnectionError, ssl.SSLError) as error:
-        return error
+    broken = _sent(connection.endheaders, content, origin)
     if content is None and body is not None:
-        while block := body.read(BLOCK_BYTES):
-            try:
-                connection.send(block)
-            except (BrokenPipeError, ConnectionError, ssl.SSLError) as error:
-                return error
+        # What the source raises is not the connection's fault, even if it is an OSError.
+        while not broken and (block := body.read(BLOCK_BYTES)):
+            broken = _sent(connection.send, block, origin)
+    return broken
+
+
+def _sent(send: Callable[[Any], None], data: Any, origin: Origin) -> Exception | None:
+    with _speaking(origin):
+        try:
+            send(data)
+        except (ConnectionError, ssl.SSLError) as error:
+            return error
     return None
+
+
+def _joined(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers, the values of one that is in several lines joined."""
+    if len({name.lower() for name, _ in lines}) == len(lines):
+        return lines
+    values: dict[str, list[str]] = {}
+    for name, value in lines:
+        values.setdefault(name.lower(), [name]).append(value)
+    return [(first, ", ".join(rest)) for first, *rest in values.values()]

@@ -1,4 +1,4 @@
-"""Unit tests open no sockets; those of the testing kit, which is made of them, are excepted."""
+"""Unit tests open no sockets; those of the testing kit and of connections are excepted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     import http.client
     from collections.abc import Iterator
 
-#: How the modules begin whose subject is a server or a proxy.
-MAY_OPEN_SOCKETS = "test_testing_"
+pytest.register_assert_rewrite("tests.unit.lanes")
+
+#: How the modules begin whose subject is a server, a proxy or a connection.
+MAY_OPEN_SOCKETS = ("test_testing_", "test_lane_http")
 
 
 @pytest.fixture(autouse=True)
