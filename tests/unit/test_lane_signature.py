@@ -101,6 +101,29 @@ def test_authorization_is_botocores(
     )
 
 
+@pytest.mark.parametrize("query", ["uploads", "partNumber=1&uploadId=a%2B", "acl&versionId="])
+def test_a_query_without_a_value(query: str) -> None:
+    headers = {
+        "host": "localhost",
+        "x-amz-date": "20261121T000000Z",
+        "x-amz-content-sha256": EMPTY_SHA256,
+    }
+    ours = authorization(
+        "POST", "/b/k", query, headers, region="us-east-1", access_key="A", secret_key="S"
+    )
+    theirs = signed_by_botocore(
+        "POST",
+        "/b/k",
+        query,
+        {"host": "localhost"},
+        "us-east-1",
+        Credentials("A", "S"),
+        datetime.datetime(2026, 11, 21),
+        EMPTY_SHA256,
+    )
+    assert ours == theirs.headers["Authorization"]
+
+
 @pytest.mark.parametrize(
     ("changed", "value"),
     [("secret_key", "other"), ("region", "eu-west-1"), ("x-amz-date", "20261122T000000Z")],
