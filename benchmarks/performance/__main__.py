@@ -122,6 +122,8 @@ def _measure(names: Sequence[str], chosen: argparse.Namespace, command: str) -> 
     rows: list[Row] = []
     for name in names:
         for work in works(name, scale):
+            if work.takes_the_stub and plan.server != STUB:
+                continue
             tools = [tool for tool in work.tools if tool.name.split(",")[0] in _first(chosen.tools)]
             new = list(measure(work, tools, plan, found))
             rows += new

@@ -86,6 +86,11 @@ class Work:
         return self.count / 1000 if self.count else 1.0
 
     @property
+    def takes_the_stub(self) -> bool:
+        """Whether it is about something that only the stub surely does."""
+        return "CRC64NVME" in self.variant
+
+    @property
     def is_large(self) -> bool:
         """Whether one large object is moved."""
         return self.verb in ("upload", "download")

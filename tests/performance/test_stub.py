@@ -17,7 +17,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from benchmarks import stub
-from object_clerk import ObjectClerk
+from object_clerk import ObjectClerk, Verdict
 from object_clerk.checksum.algorithm import CRC64NVME
 from tests.servers import Unavailable, arrange
 
@@ -78,7 +78,7 @@ def test_everything_that_can_be_asked_is_honoured(clerk: ObjectClerk) -> None:
 
 
 def test_parts_there_and_back(clerk: ObjectClerk) -> None:
-    assert clerk.upload_object(DATA, "b", "large").basis == "ETag equals the MD5 of what was sent"
+    assert clerk.upload_object(DATA, "b", "large").verdict is Verdict.CONTENT
     assert clerk.get_object("b", "large") == DATA
     copied = clerk.copy_object("b", "large", "b", "copy")
     assert copied.basis == "copied in the source's parts, with the same ETags"
@@ -152,9 +152,28 @@ def test_listings(clerk: ObjectClerk, s3: S3Client) -> None:
 
 
 def test_bodies_of_null_buckets_are_not_kept(clerk: ObjectClerk, s3: S3Client) -> None:
-    assert clerk.upload_object(DATA, "null", "large").verdict.name == "CONTENT"
+    assert clerk.upload_object(DATA, "null", "large").verdict is Verdict.CONTENT
     assert s3.head_object(Bucket="null", Key="large")["ContentLength"] == len(DATA)
     assert code(s3.get_object, Bucket="null", Key="large") == "NotImplemented"
+
+
+def test_how_bodies_came_is_told(started: Server, s3: S3Client) -> None:
+    def seen() -> str | None:
+        url = urlsplit(started.endpoint_url)
+        with contextlib.closing(http.client.HTTPConnection(url.netloc, timeout=20)) as connection:
+            connection.request("GET", "/")
+            return connection.getresponse().getheader("x-stub-seen")
+
+    seen()
+    s3.put_object(Bucket="b", Key="k", Body=b"a question")
+    assert seen() == ""
+    s3.put_object(Bucket="b", Key="k", Body=bytes(100), ChecksumAlgorithm="CRC32")
+    assert seen() == "signed,CRC32,"
+    headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD", "Content-MD5": "ba"}
+    assert request(started, "PUT", "/b/k", bytes(100), headers) == 400
+    del headers["Content-MD5"]
+    assert request(started, "PUT", "/b/k", bytes(100), headers) == 200
+    assert seen() == "unsigned,"
 
 
 def test_without_md5_checksums_still_count(started: Server) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CHECKS = {
     "put": "the ETag of what was stored is the MD5 of what was sent",
     "get": "the bytes have the MD5 in the ETag",
-    "copy": "the server computes the ETag of a copy anew, and it is the source's",
+    "copy": "the ETag of the copy where the server computes it anew; else the copy is read back",
     "move": "as for a copy; then the source is deleted if it is still what was copied",
     "list": "nothing: there is nothing to compare with",
     "upload": "every part, the server's list of parts, and the object",
