@@ -58,12 +58,24 @@ def main(arguments: Sequence[str]) -> int:
         if chosen.server != "live":
             del os.environ[variable]  # settings of the shell are not what is measured
     try:
-        rows = _measure(names, chosen, shlex.join([*_PROGRAM.split(), *arguments]))
+        rows = _measure(names, chosen, command(arguments))
     except (Unavailable, StartFailed, Failed) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(table(rows))
     return 0
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command line without what only says where things are on this machine."""
+    told, left = [*_PROGRAM.split()], list(arguments)
+    while left:
+        word = left.pop(0)
+        if word in ("--json", "--package"):
+            left.pop(0)
+        elif not word.startswith(("--json=", "--package=")):
+            told.append(word)
+    return shlex.join(told)
 
 
 def _parser() -> argparse.ArgumentParser:

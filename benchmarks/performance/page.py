@@ -19,6 +19,18 @@ END = ".. the end of what was written"
 
 _NEVER = "not measured"
 
+#: What ``plots`` draws.
+_PICTURES = """\
+.. image:: performance/small.svg
+   :alt: objects for each second of CPU time, as a multiple of plain boto3's
+
+.. image:: performance/large.svg
+   :alt: CPU time of large transfers, as a multiple of plain boto3's
+
+.. image:: performance/scaling.svg
+   :alt: CPU time of a unit of work against the number of units
+"""
+
 
 def filled(page: str, rows: Sequence[Row], before: Sequence[Row] = ()) -> str:
     """The page with what is between its two marks made anew.
@@ -42,6 +54,8 @@ def body(rows: Sequence[Row], before: Sequence[Row]) -> str:
     """What stands between the marks."""
     plain = [row for row in rows if row.server == "stub" and not row.latency_ms]
     parts = [_heading("Targets"), _targets(plain, before)]
+    if plain:
+        parts.append(_PICTURES)
     if any(row.work == "scaling" for row in plain):
         parts += [_heading("Cost against size and count"), _scaling(plain)]
     for (server, latency_ms, threads), group in groupby(_sorted(rows), key=_place):

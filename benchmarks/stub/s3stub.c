@@ -36,12 +36,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOTS = 1 << 17, BUFFER = 1 << 17, BLOCK = 1 << 18, HEADERS = 100, PARTS = 10000, SUMS = 2, QUESTION = 64 };
+enum { SLOTS = 1 << 17, BUFFER = 1 << 17, BLOCK = 1 << 18, HEADERS = 100, PARTS = 10000, SUMS = 2 };
+enum { QUESTION = 64 }; /* smaller bodies only ask what the server honours */
 static int with_md5 = 1, with_sums = 1, known_sums = 2, delay_us, listed = 100000;
 static atomic_ulong counter = 1;
 static atomic_int seen; /* how the bodies were signed, and which digests came along */
 static const char *sights[] = {"signed", "unsigned", "chunks", "Content-MD5", "CRC32", "CRC64NVME"};
 #define NAMESPACE " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
+#define XML "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+#define XML_HEADER "Content-Type: application/xml\r\n"
+#define DATE "2026-11-21T00:00:00.000Z" /* of what is listed; HEAD and GET tell the real one */
+#define ETAG "<ETag>&quot;%s&quot;</ETag>"
+#define CLASS "<StorageClass>STANDARD</StorageClass>"
 
 /* ---- checksums: CRC32 and CRC64NVME, bits reversed; for machines with little endian ---- */
 
@@ -185,7 +191,7 @@ static object *object_of(blob *b, char *headers) {
 
 /* ---- requests ---- */
 
-typedef struct { int fd; size_t begin, end; char *data; } stream; /* of a socket, or of memory */
+typedef struct { int fd; size_t begin, end; char *data; } stream;
 typedef struct {
     stream *in;
     char method[8], path[1400], bucket[64], query[4096], date[64];
@@ -202,7 +208,6 @@ static const char *header(const request *r, const char *name) {
 }
 
 static int fill(stream *in) {
-    if (in->fd < 0) return -1;
     memmove(in->data, in->data + in->begin, in->end - in->begin);
     in->end -= in->begin, in->begin = 0;
     ssize_t n = in->end < BUFFER ? recv(in->fd, in->data + in->end, BUFFER - in->end, 0) : -1;
@@ -233,7 +238,8 @@ static int asked(const request *r, const char *name, char *value, size_t room) {
     for (const char *q = r->query; *q; q += *q == '&') {
         const char *end = strchrnul(q, '&');
         if (!strncmp(q, name, n) && (q[n] == '=' || q + n == end)) {
-            if (value) snprintf(value, room, "%.*s", q[n] == '=' ? (int)(end - q - n - 1) : 0, q + n + 1), decode(value, 1);
+            int size = q[n] == '=' ? (int)(end - q - n - 1) : 0;
+            if (value) snprintf(value, room, "%.*s", size, q + n + 1), decode(value, 1);
             return 1;
         }
         q = end;
@@ -304,17 +310,17 @@ __attribute__((format(printf, 2, 3))) static int xml(request *r, const char *for
     char body[4096];
     va_list rest;
     va_start(rest, form);
-    int n = sprintf(body, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    int n = sprintf(body, XML);
     n += vsnprintf(body + n, sizeof body - n, form, rest);
     va_end(rest);
-    return answer(r, 200, "Content-Type: application/xml\r\n", body, n);
+    return answer(r, 200, XML_HEADER, body, n);
 }
 
 static int refuse(request *r, int status, const char *code) {
     char body[300];
-    int n = sprintf(body, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code>"
+    int n = sprintf(body, XML "<Error><Code>%s</Code>"
                     "<Message>refused by the stub</Message></Error>", code);
-    return answer(r, status, "Content-Type: application/xml\r\n", body, status == 304 ? 0 : n);
+    return answer(r, status, XML_HEADER, body, status == 304 ? 0 : n);
 }
 
 static int refuse_condition(request *r, int status) {
@@ -343,7 +349,7 @@ static int take(stream *in, size_t n, sink *s) { /* the next n bytes belong to t
         if (got > BLOCK) got = BLOCK;
         if (got) memcpy(to, in->data + in->begin, got), in->begin += got;
         else {
-            ssize_t read = in->fd < 0 ? 0 : recv(in->fd, to, n < BLOCK ? n : BLOCK, 0);
+            ssize_t read = recv(in->fd, to, n < BLOCK ? n : BLOCK, 0);
             if (read <= 0) return -1;
             got = read;
         }
@@ -359,7 +365,8 @@ static int take_chunks(stream *in, sink *s, request *r) { /* of HTTP, or of S3: 
         if ((n = strtoull(line, NULL, 16)) && (take(in, n, s) || read_line(in, line, sizeof line))) return -1;
     }
     while (!read_line(in, line, sizeof line) && *line)
-        if (!strncasecmp(line, "x-amz-checksum-", 15)) snprintf(r->trailer, sizeof r->trailer, "%.190s", line);
+        if (!strncasecmp(line, "x-amz-checksum-", 15))
+            snprintf(r->trailer, sizeof r->trailer, "%.190s", line);
     return 0;
 }
 
@@ -374,15 +381,7 @@ static int take_body(request *r, sink *s) {
     }
     if (!coding || !strcasestr(coding, "chunked"))
         return framed ? take_chunks(r->in, s, r) : take(r->in, length ? strtoull(length, NULL, 10) : 0, s);
-    if (!framed) return take_chunks(r->in, s, r);
-    blob raw = {0}; /* chunks within chunks: unpack the outer ones into memory */
-    sink whole = {&raw, 0, -1, 1, s->md5, s->scratch};
-    int with = with_md5, failed = take_chunks(r->in, &whole, r);
-    stream inner = {-1, 0, raw.size, raw.data};
-    if (with) EVP_DigestInit_ex(s->md5, EVP_md5(), NULL);
-    failed = failed || take_chunks(&inner, s, r);
-    free(raw.data);
-    return failed;
+    return framed ? -1 : take_chunks(r->in, s, r); /* both at once come with https alone */
 }
 
 /* Which checksum the request states, -1 if none; its value, once a trailer has been read. */
@@ -392,7 +391,8 @@ static int stated_sum(const request *r, const char **value) {
         size_t n = strlen(kinds[i].header);
         if ((*value = header(r, kinds[i].header))) return i;
         if (trailer && !strcasecmp(trailer, kinds[i].header)) {
-            *value = strncasecmp(r->trailer, trailer, n) ? "" : r->trailer + n + 1 + strspn(r->trailer + n + 1, " ");
+            const char *sent = r->trailer + n + 1;
+            *value = strncasecmp(r->trailer, trailer, n) ? "" : sent + strspn(sent, " ");
             return i;
         }
     }
@@ -404,12 +404,14 @@ static __thread char *thread_scratch;
 
 /* Read the body. *wrong says what it is refused for; NULL if the connection broke. */
 static blob *read_blob(request *r, int keep, const char **wrong) {
-    const char *value, *stated = header(r, "content-md5"), *decoded = header(r, "x-amz-decoded-content-length");
-    const char *length = decoded ? decoded : header(r, "content-length");
+    const char *value, *stated = header(r, "content-md5");
+    const char *length = header(r, "x-amz-decoded-content-length");
+    if (!length) length = header(r, "content-length");
     int is_put = !strcmp(r->method, "PUT"); /* Complete states a checksum of something else */
     blob *b = calloc(1, sizeof *b);
     b->users = 1;
-    sink s = {b, length ? strtoull(length, NULL, 10) : 0, with_sums && is_put ? stated_sum(r, &value) : -1, keep, thread_md5, thread_scratch};
+    sink s = {b, length ? strtoull(length, NULL, 10) : 0, -1, keep, thread_md5, thread_scratch};
+    if (with_sums && is_put) s.kind = stated_sum(r, &value);
     if (keep) b->data = malloc(s.room + 1);
     if (with_md5) EVP_DigestInit_ex(s.md5, EVP_md5(), NULL);
     if (take_body(r, &s)) return drop_blob(b), NULL;
@@ -465,7 +467,8 @@ static int store(const request *r, const char *path, object *o) {
 }
 
 static char *kept_headers(const request *r) {
-    static const char *names[] = {"content-type", "cache-control", "content-disposition", "content-language", "expires"};
+    static const char *names[] = {"content-type", "cache-control", "content-disposition",
+                                  "content-language", "expires"};
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
@@ -491,7 +494,11 @@ static int get(request *r) {
     if (to >= (long)o->size) to = (long)o->size - 1;
     if (!status && ((partial && from > to) || part > o->count)) status = 416;
     if (!status && !is_head && o->size && !o->blobs[0]->data) status = 501;
-    if (status) return drop(o), status == 304 ? refuse(r, 304, "") : status == 412 ? refuse_condition(r, 412) : refuse(r, status, status == 416 ? "InvalidRange" : "NotImplemented");
+    if (status) {
+        drop(o);
+        if (status == 412) return refuse_condition(r, status);
+        return refuse(r, status, status == 416 ? "InvalidRange" : "NotImplemented");
+    }
     if (part) {
         for (int i = 0; i < part - 1; i++) from += o->blobs[i]->size;
         to = from + (long)o->blobs[part - 1]->size - 1, partial = o->size > 0;
@@ -504,9 +511,10 @@ static int get(request *r) {
     if (part && o->in_parts) sprintf(extra + n, "x-amz-mp-parts-count: %d\r\n", o->count);
     struct iovec *v = malloc((o->count + 1) * sizeof *v);
     v[0] = (struct iovec){top, head(top, partial ? 206 : 200, to - from + 1, extra)}, n = 1;
-    for (int i = 0; i < o->count && !is_head; from -= (long)o->blobs[i]->size, to -= (long)o->blobs[i]->size, i++) {
-        long a = from > 0 ? from : 0, b = to < (long)o->blobs[i]->size ? to + 1 : (long)o->blobs[i]->size;
+    for (int i = 0; i < o->count && !is_head; i++) {
+        long size = (long)o->blobs[i]->size, a = from > 0 ? from : 0, b = to < size ? to + 1 : size;
         if (a < b) v[n++] = (struct iovec){o->blobs[i]->data + a, b - a};
+        from -= size, to -= size;
     }
     failed = send_all(r->in->fd, v, n);
     return free(v), drop(o), failed;
@@ -518,10 +526,13 @@ static blob *piece(const object *o, size_t from, size_t n, int kind) { /* a copy
     b->data = malloc(n + 1);
     sink s = {b, n, kind, 1, thread_md5, NULL};
     if (with_md5) EVP_DigestInit_ex(s.md5, EVP_md5(), NULL);
-    for (int i = 0; i < o->count; from -= from < o->blobs[i]->size ? from : o->blobs[i]->size, i++) {
-        size_t here = o->blobs[i]->size > from ? o->blobs[i]->size - from : 0;
+    for (int i = 0; i < o->count; i++) {
+        blob *each = o->blobs[i];
+        size_t here = each->size > from ? each->size - from : 0;
         if (here > n - b->size) here = n - b->size;
-        if (here) memcpy(b->data + b->size, o->blobs[i]->data + from, here), note(&s, b->data + b->size, here);
+        char *to = b->data + b->size;
+        if (here) memcpy(to, each->data + from, here), note(&s, to, here);
+        from -= from < each->size ? from : each->size;
     }
     if (with_md5) EVP_DigestFinal_ex(s.md5, b->md5, NULL);
     else *(unsigned long *)b->md5 = atomic_fetch_add(&counter, 1);
@@ -570,20 +581,23 @@ static int copy(request *r) {
     size_t a = 0, b = from->size ? from->size - 1 : 0;
     if (range) sscanf(range, "bytes=%zu-%zu", &a, &b);
     if ((status = unmet(r, from, "x-amz-copy-source-"))) return drop(from), refuse_condition(r, status);
-    if ((from->size && !from->blobs[0]->data) || b > from->size) return drop(from), refuse(r, 501, "NotImplemented");
+    if ((from->size && !from->blobs[0]->data) || b > from->size)
+        return drop(from), refuse(r, 501, "NotImplemented");
     pthread_mutex_lock(&lock);
     if (is_part && *upload_of(r)) kind = (*upload_of(r))->kind;
     pthread_mutex_unlock(&lock);
     blob *made = piece(from, a, from->size ? b - a + 1 : 0, kind);
     const char *replace = header(r, "x-amz-metadata-directive"), *wrong;
-    char *headers = replace && !strcasecmp(replace, "REPLACE") ? kept_headers(r) : strdup(from->headers ? from->headers : "");
+    int is_new = replace && !strcasecmp(replace, "REPLACE");
+    char *headers = is_new ? kept_headers(r) : strdup(from->headers ? from->headers : "");
     drop(from), etag_of(made, etag);
     if (is_part) {
         free(headers);
         if ((wrong = put_part(r, made))) return refuse(r, !strcmp(wrong, "NoSuchUpload") ? 404 : 400, wrong);
-    } else if ((status = store(r, r->path, object_of(made, headers)))) return refuse_condition(r, status);
+    } else if ((status = store(r, r->path, object_of(made, headers))))
+        return refuse_condition(r, status);
     const char *tag = is_part ? "CopyPartResult" : "CopyObjectResult";
-    return xml(r, "<%s" NAMESPACE "><LastModified>2026-11-21T00:00:00.000Z</LastModified><ETag>&quot;%s&quot;</ETag></%s>", tag, etag, tag);
+    return xml(r, "<%s" NAMESPACE "><LastModified>" DATE "</LastModified>" ETAG "</%s>", tag, etag, tag);
 }
 
 static int put(request *r, blob *b) {
@@ -597,7 +611,8 @@ static int put(request *r, blob *b) {
     if (asked(r, "uploadId", NULL, 0)) {
         const char *wrong = put_part(r, b);
         if (wrong) return refuse(r, !strcmp(wrong, "NoSuchUpload") ? 404 : 400, wrong);
-    } else if ((status = store(r, r->path, object_of(b, kept_headers(r))))) return refuse_condition(r, status);
+    } else if ((status = store(r, r->path, object_of(b, kept_headers(r)))))
+        return refuse_condition(r, status);
     return answer(r, 200, extra, NULL, 0);
 }
 
@@ -615,7 +630,8 @@ static int begin_upload(request *r) {
     pthread_mutex_lock(&lock);
     u->next = uploads, uploads = u;
     pthread_mutex_unlock(&lock);
-    return xml(r, "<InitiateMultipartUploadResult" NAMESPACE "><Bucket>%s</Bucket><UploadId>%s</UploadId></InitiateMultipartUploadResult>", r->bucket, id);
+    return xml(r, "<InitiateMultipartUploadResult" NAMESPACE "><Bucket>%s</Bucket><UploadId>%s</UploadId>"
+               "</InitiateMultipartUploadResult>", r->bucket, id);
 }
 
 /* The object of the parts that the body names; NULL with the reason. Hold the lock. */
@@ -651,9 +667,11 @@ static object *assembled(const request *r, upload *u, char *body, const char **w
     if (u->kind >= 0 && with_sums) {
         char text[20], count[16] = "";
         sum_text(&kinds[u->kind], u->whole ? sum : sums, text);
-        if ((given = header(r, kinds[u->kind].header)) && u->whole && strcmp(given, text)) return *wrong = "BadDigest", drop(o), NULL;
+        if ((given = header(r, kinds[u->kind].header)) && u->whole && strcmp(given, text))
+            return *wrong = "BadDigest", drop(o), NULL;
         if (!u->whole) sprintf(count, "-%d", o->count);
-        sprintf(o->sums, "%s: %s%s\r\nx-amz-checksum-type: %s\r\n", kinds[u->kind].header, text, count, u->whole ? "FULL_OBJECT" : "COMPOSITE");
+        sprintf(o->sums, "%s: %s%s\r\nx-amz-checksum-type: %s\r\n", kinds[u->kind].header, text, count,
+                u->whole ? "FULL_OBJECT" : "COMPOSITE");
     }
     return o;
 }
@@ -673,7 +691,8 @@ static int complete(request *r, char *body) {
     pthread_mutex_lock(&lock);
     if (*upload_of(r)) forget(upload_of(r));
     pthread_mutex_unlock(&lock);
-    return xml(r, "<CompleteMultipartUploadResult" NAMESPACE "><Bucket>%s</Bucket><ETag>&quot;%s&quot;</ETag></CompleteMultipartUploadResult>", r->bucket, etag);
+    return xml(r, "<CompleteMultipartUploadResult" NAMESPACE "><Bucket>%s</Bucket>" ETAG
+               "</CompleteMultipartUploadResult>", r->bucket, etag);
 }
 
 /* ---- lists ---- */
@@ -682,7 +701,8 @@ static char *list_text, (*list_keys)[32];
 static size_t *list_at;
 
 static void make_list(void) {
-    list_text = malloc(300ul * listed + 1), list_at = malloc((listed + 1) * sizeof *list_at), list_keys = malloc(32ul * listed + 1);
+    list_text = malloc(300ul * listed + 1), list_keys = malloc(32ul * listed + 1);
+    list_at = malloc((listed + 1) * sizeof *list_at);
     char *to = list_text;
     for (int i = 0; i < listed; i++) {
         unsigned char md5[16];
@@ -691,7 +711,8 @@ static void make_list(void) {
         EVP_Digest(list_keys[i], n, md5, NULL, EVP_md5(), NULL);
         for (int k = 0; k < 16; k++) sprintf(hex + 2 * k, "%02x", md5[k]);
         list_at[i] = to - list_text;
-        to += sprintf(to, "<Contents><Key>%s</Key><LastModified>2026-11-21T%02d:%02d:%02d.000Z</LastModified><ETag>&quot;%s&quot;</ETag><Size>%d</Size><StorageClass>STANDARD</StorageClass></Contents>",
+        to += sprintf(to, "<Contents><Key>%s</Key><LastModified>2026-11-21T%02d:%02d:%02d.000Z</LastModified>"
+                      ETAG "<Size>%d</Size>" CLASS "</Contents>",
                       list_keys[i], i / 3600 % 24, i / 60 % 60, i % 60, hex, i * 7);
     }
     list_at[listed] = to - list_text;
@@ -709,93 +730,121 @@ static int first_at_least(const char *key, int past) { /* or, if past is set, be
 
 static void write_key(FILE *f, const char *key, int as_url) {
     for (; *key; key++)
-        if (as_url && !isalnum((unsigned char)*key) && !strchr("-_.~/", *key)) fprintf(f, "%%%02X", (unsigned char)*key);
+        if (as_url && !isalnum((unsigned char)*key) && !strchr("-_.~/", *key))
+            fprintf(f, "%%%02X", (unsigned char)*key);
         else if (strchr("<>&\"", *key)) fprintf(f, "&#%d;", *key);
         else fputc(*key, f);
 }
 
-static int by_path(const void *a, const void *b) { return strcmp((*(entry **)a)->path, (*(entry **)b)->path); }
+static int by_path(const void *a, const void *b) {
+    return strcmp((*(entry **)a)->path, (*(entry **)b)->path);
+}
 
-static int list(request *r) {
-    char prefix[1100], after[1100], token[1100], delimiter[8], *text = NULL, last[1100] = "";
-    int v2 = asked(r, "list-type", NULL, 0), is_url = asked(r, "encoding-type", NULL, 0), more = 0, count = 0;
-    int most = (int)number(r, "max-keys", 1000), through = listed;
-    asked(r, "prefix", prefix, sizeof prefix), asked(r, v2 ? "start-after" : "marker", after, sizeof after);
-    asked(r, "delimiter", delimiter, sizeof delimiter);
-    if (asked(r, "continuation-token", token, sizeof token)) strcpy(after, token);
-    if (most > 1000) most = 1000;
-    size_t size, skip = strlen(r->bucket) + 2, n = strlen(prefix);
-    FILE *f = open_memstream(&text, &size);
-    fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult" NAMESPACE "><Name>%s</Name><Prefix>", r->bucket);
-    write_key(f, prefix, is_url);
-    fprintf(f, "</Prefix><MaxKeys>%d</MaxKeys>%s", most, is_url ? "<EncodingType>url</EncodingType>" : "");
-    if (!strcmp(r->bucket, "list") || sscanf(r->bucket, "list-%d", &through)) {
-        int past = strcmp(after, prefix) >= 0 && *after, i = first_at_least(past ? after : prefix, past), end = i + most;
-        if (through > listed) through = listed;
-        if (end > through) end = through;
-        while (end > i && strncmp(list_keys[end - 1], prefix, n)) end--;
-        if (i > end) i = end;
-        more = end < through && end > i && !strncmp(list_keys[end], prefix, n), count = end - i;
-        fwrite(list_text + list_at[i], 1, list_at[end] - list_at[i], f);
-        if (count) strcpy(last, list_keys[end - 1]);
-    } else {
-        entry **found = NULL;
-        size_t total = 0, room = 0;
-        pthread_mutex_lock(&lock);
-        for (int i = 0; i < SLOTS; i++) for (entry *e = slots[i]; e; e = e->next) {
-            if (strncmp(e->path + 1, r->bucket, skip - 2) || e->path[skip - 1] != '/' || strncmp(e->path + skip, prefix, n) || strcmp(e->path + skip, after) <= 0) continue;
+typedef struct { char prefix[1100], after[1100], delimiter[8], last[1100]; int is_url, most, count, more; } page;
+
+static void page_of_list(FILE *f, page *p, int through) { /* of the bucket that was made before */
+    int past = strcmp(p->after, p->prefix) >= 0 && *p->after;
+    int first = first_at_least(past ? p->after : p->prefix, past), end = first + p->most;
+    size_t n = strlen(p->prefix);
+    if (through > listed) through = listed;
+    if (end > through) end = through;
+    while (end > first && strncmp(list_keys[end - 1], p->prefix, n)) end--;
+    if (first > end) first = end;
+    p->count = end - first;
+    p->more = p->count && end < through && !strncmp(list_keys[end], p->prefix, n);
+    fwrite(list_text + list_at[first], 1, list_at[end] - list_at[first], f);
+    if (p->count) strcpy(p->last, list_keys[end - 1]);
+}
+
+static void page_of_bucket(FILE *f, page *p, const char *bucket) { /* of what was stored */
+    entry **found = NULL;
+    size_t total = 0, room = 0, shared = 0, skip = strlen(bucket) + 2, n = strlen(p->prefix);
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < SLOTS; i++)
+        for (entry *e = slots[i]; e; e = e->next) {
+            const char *key = e->path + skip;
+            if (strncmp(e->path + 1, bucket, skip - 2) || key[-1] != '/') continue;
+            if (strncmp(key, p->prefix, n) || strcmp(key, p->after) <= 0) continue;
             if (total == room) found = realloc(found, (room = 2 * room + 1000) * sizeof *found);
             found[total++] = e;
         }
-        if (total) qsort(found, total, sizeof *found, by_path);
-        size_t shared = 0; /* length of the common prefix written last */
-        for (size_t i = 0; i < total && !more; i++) {
-            const char *key = found[i]->path + skip, *cut = *delimiter ? strstr(key + n, delimiter) : NULL;
-            if (shared && !strncmp(key, last, shared)) continue;
-            if (shared = cut ? cut - key + strlen(delimiter) : 0, shared && !strncmp(after, key, shared)) continue;
-            if (count == most) { more = 1; break; }
-            snprintf(last, sizeof last, "%.*s", shared ? (int)shared : 1099, key), count++;
-            fputs(shared ? "<CommonPrefixes><Prefix>" : "<Contents><Key>", f), write_key(f, last, is_url);
-            if (shared) fputs("</Prefix></CommonPrefixes>", f);
-            else fprintf(f, "</Key><LastModified>2026-11-21T00:00:00.000Z</LastModified><ETag>&quot;%s&quot;</ETag><Size>%zu</Size><StorageClass>STANDARD</StorageClass></Contents>", found[i]->object->etag, found[i]->object->size);
-        }
-        pthread_mutex_unlock(&lock), free(found);
+    if (total) qsort(found, total, sizeof *found, by_path);
+    for (size_t i = 0; i < total; i++) {
+        const char *key = found[i]->path + skip, *cut = *p->delimiter ? strstr(key + n, p->delimiter) : NULL;
+        if (shared && !strncmp(key, p->last, shared)) continue;
+        shared = cut ? cut - key + strlen(p->delimiter) : 0; /* the length of a common prefix */
+        if (shared && !strncmp(p->after, key, shared)) continue;
+        if ((p->more = p->count == p->most)) break;
+        p->count++, snprintf(p->last, sizeof p->last, "%.*s", shared ? (int)shared : 1099, key);
+        fputs(shared ? "<CommonPrefixes><Prefix>" : "<Contents><Key>", f), write_key(f, p->last, p->is_url);
+        if (shared) fputs("</Prefix></CommonPrefixes>", f);
+        else fprintf(f, "</Key><LastModified>" DATE "</LastModified>" ETAG "<Size>%zu</Size>" CLASS "</Contents>",
+                     found[i]->object->etag, found[i]->object->size);
     }
-    fprintf(f, "<KeyCount>%d</KeyCount><IsTruncated>%s</IsTruncated>", count, more ? "true" : "false");
-    if (more) fprintf(f, v2 ? "<NextContinuationToken>" : "<NextMarker>"), write_key(f, last, !v2 && is_url), fprintf(f, v2 ? "</NextContinuationToken>" : "</NextMarker>");
-    fprintf(f, "</ListBucketResult>"), fclose(f);
-    int failed = answer(r, 200, "Content-Type: application/xml\r\n", text, size);
+    pthread_mutex_unlock(&lock), free(found);
+}
+
+static int list(request *r) {
+    char token[1100], *text = NULL;
+    int v2 = asked(r, "list-type", NULL, 0), through = listed;
+    page p = {.is_url = asked(r, "encoding-type", NULL, 0), .most = (int)number(r, "max-keys", 1000)};
+    if (p.most > 1000) p.most = 1000;
+    asked(r, "prefix", p.prefix, sizeof p.prefix), asked(r, "delimiter", p.delimiter, sizeof p.delimiter);
+    asked(r, v2 ? "start-after" : "marker", p.after, sizeof p.after);
+    if (asked(r, "continuation-token", token, sizeof token)) strcpy(p.after, token);
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    fprintf(f, XML "<ListBucketResult" NAMESPACE "><Name>%s</Name><Prefix>", r->bucket);
+    write_key(f, p.prefix, p.is_url);
+    fprintf(f, "</Prefix><MaxKeys>%d</MaxKeys>%s", p.most, p.is_url ? "<EncodingType>url</EncodingType>" : "");
+    if (!strcmp(r->bucket, "list") || sscanf(r->bucket, "list-%d", &through)) page_of_list(f, &p, through);
+    else page_of_bucket(f, &p, r->bucket);
+    fprintf(f, "<KeyCount>%d</KeyCount><IsTruncated>%s</IsTruncated>", p.count, p.more ? "true" : "false");
+    const char *next = v2 ? "NextContinuationToken" : "NextMarker";
+    if (p.more) fprintf(f, "<%s>", next), write_key(f, p.last, !v2 && p.is_url), fprintf(f, "</%s>", next);
+    fputs("</ListBucketResult>", f), fclose(f);
+    int failed = answer(r, 200, XML_HEADER, text, size);
     return free(text), failed;
 }
 
+static void write_parts(FILE *f, const request *r, const upload *u) {
+    long last = number(r, "part-number-marker", 0), most = number(r, "max-parts", 1000), n = last;
+    char etag[48], sum[20];
+    for (int count = 0; n < PARTS && count < most && count < 1000;) {
+        const blob *b = u->parts[++n];
+        if (!b) continue;
+        etag_of(b, etag), last = n, count++;
+        fprintf(f, "<Part><PartNumber>%ld</PartNumber><LastModified>" DATE "</LastModified>" ETAG "<Size>%zu</Size>",
+                n, etag, b->size);
+        for (int i = 0; i < SUMS; i++) {
+            sum_text(&kinds[i], b->sums[i], sum);
+            if (b->has[i]) fprintf(f, "<Checksum%s>%s</Checksum%s>", kinds[i].tag, sum, kinds[i].tag);
+        }
+        fputs("</Part>", f);
+    }
+    while (n < PARTS && !u->parts[n + 1]) n++;
+    fprintf(f, "<UploadId>%s</UploadId><NextPartNumberMarker>%ld</NextPartNumberMarker>", u->id, last);
+    fprintf(f, "<IsTruncated>%s</IsTruncated>", n < PARTS ? "true" : "false");
+}
+
 static int list_uploads(request *r, int of_parts) { /* the parts of one, or all of a bucket */
-    char *text = NULL, etag[48], sum[20];
-    size_t size;
-    long after = number(r, "part-number-marker", 0), most = number(r, "max-parts", 1000), count = 0, n = after;
+    char *text = NULL;
+    size_t size, skip = strlen(r->bucket) + 2;
     FILE *f = open_memstream(&text, &size);
     const char *tag = of_parts ? "ListPartsResult" : "ListMultipartUploadsResult";
-    fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<%s" NAMESPACE "><Bucket>%s</Bucket>", tag, r->bucket);
+    fprintf(f, XML "<%s" NAMESPACE "><Bucket>%s</Bucket>", tag, r->bucket);
     pthread_mutex_lock(&lock);
-    upload *u = of_parts ? *upload_of(r) : NULL;
-    if (of_parts && u) {
-        while (n < PARTS && count < (most < 1000 ? most : 1000)) if (u->parts[++n]) {
-            blob *b = u->parts[n];
-            etag_of(b, etag), after = n, count++;
-            fprintf(f, "<Part><PartNumber>%ld</PartNumber><LastModified>2026-11-21T00:00:00.000Z</LastModified><ETag>&quot;%s&quot;</ETag><Size>%zu</Size>", n, etag, b->size);
-            for (int i = 0; i < SUMS; i++) if (b->has[i]) sum_text(&kinds[i], b->sums[i], sum), fprintf(f, "<Checksum%s>%s</Checksum%s>", kinds[i].tag, sum, kinds[i].tag);
-            fputs("</Part>", f);
-        }
-        while (n < PARTS && !u->parts[n + 1]) n++;
-        fprintf(f, "<UploadId>%s</UploadId><NextPartNumberMarker>%ld</NextPartNumberMarker>", u->id, after);
+    upload *one = of_parts ? *upload_of(r) : NULL;
+    if (one) write_parts(f, r, one);
+    for (upload *u = of_parts ? NULL : uploads; u; u = u->next) {
+        if (strncmp(u->path + 1, r->bucket, skip - 2) || u->path[skip - 1] != '/') continue;
+        fputs("<Upload><Key>", f), write_key(f, u->path + skip, asked(r, "encoding-type", NULL, 0));
+        fprintf(f, "</Key><UploadId>%s</UploadId><Initiated>" DATE "</Initiated></Upload>", u->id);
     }
-    for (upload *each = of_parts ? NULL : uploads; each; each = each->next)
-        if (!strncmp(each->path + 1, r->bucket, strlen(r->bucket)) && each->path[strlen(r->bucket) + 1] == '/') {
-            fputs("<Upload><Key>", f), write_key(f, each->path + strlen(r->bucket) + 2, asked(r, "encoding-type", NULL, 0));
-            fprintf(f, "</Key><UploadId>%s</UploadId><Initiated>2026-11-21T00:00:00.000Z</Initiated></Upload>", each->id);
-        }
     pthread_mutex_unlock(&lock);
-    fprintf(f, "<IsTruncated>%s</IsTruncated></%s>", of_parts && u && n < PARTS ? "true" : "false", tag), fclose(f);
-    int failed = of_parts && !u ? refuse(r, 404, "NoSuchUpload") : answer(r, 200, "Content-Type: application/xml\r\n", text, size);
+    fprintf(f, "</%s>", tag), fclose(f);
+    int unknown = of_parts && !one;
+    int failed = unknown ? refuse(r, 404, "NoSuchUpload") : answer(r, 200, XML_HEADER, text, size);
     return free(text), failed;
 }
 
@@ -803,13 +852,13 @@ static int delete_many(request *r, char *body) {
     char *text = NULL, path[1400];
     size_t size;
     FILE *f = open_memstream(&text, &size);
-    fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<DeleteResult" NAMESPACE ">", f);
+    fputs(XML "<DeleteResult" NAMESPACE ">", f);
     for (char *p = body, *end; (p = strstr(p, "<Key>")) && (end = strstr(p, "</Key>")); p = end + 1) {
         *end = 0, snprintf(path, sizeof path, "/%s/%s", r->bucket, p + 5), store(NULL, path, NULL);
         fprintf(f, "<Deleted><Key>%s</Key></Deleted>", p + 5);
     }
     fputs("</DeleteResult>", f), fclose(f);
-    int failed = answer(r, 200, "Content-Type: application/xml\r\n", text, size);
+    int failed = answer(r, 200, XML_HEADER, text, size);
     return free(text), failed;
 }
 
@@ -904,7 +953,8 @@ int main(int count, char **arguments) {
     mallopt(M_MMAP_THRESHOLD, 1 << 30), mallopt(M_TRIM_THRESHOLD, 1 << 30); /* keep the pages */
     for (int i = 0; i < SUMS; i++) make_tables(&kinds[i]);
     make_list();
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, (void *)&at, sizeof at) || listen(listener, 512)) return perror("s3stub"), 1;
     for (pthread_t thread;;) {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.performance import page
+from benchmarks.performance.__main__ import command
 from benchmarks.performance.rows import Row
 from tests.docs.rst import ROOT, Page
 
@@ -83,6 +84,22 @@ def test_unknown_work_is_refused() -> None:
     done = run("nonsense")
     assert done.returncode == 2
     assert "unknown: nonsense" in done.stderr
+
+
+def test_command_that_is_told_names_no_place_of_this_machine() -> None:
+    given = ["list", "--json", "/a/b", "--rounds", "7", "--package=/c", "--tools", "boto3,s5cmd"]
+    expected = "python -m benchmarks.performance list --rounds 7 --tools boto3,s5cmd"
+    assert command(given) == expected
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "performance").glob("*.json")), ids=lambda path: path.name
+)
+def test_committed_results_can_be_shown_again(path: Path) -> None:
+    rows = [Row.load(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+    assert len({row.identity for row in rows}) == len(rows)
+    assert all(row.command.startswith("python -m benchmarks.performance ") for row in rows)
+    assert not any("/" in row.command for row in rows)
 
 
 def test_committed_page_is_from_the_command() -> None:
