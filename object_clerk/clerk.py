@@ -663,7 +663,10 @@ class ObjectClerk:
         with self._operation("examine_endpoint", bucket, prefix) as op:
             inquiry = Inquiry(op, self._connection)
             self.endpoint.examine(inquiry.ask, inquiry.insist, bucket, prefix)
-            self.endpoint.learn(inquiry.ask, inquiry.insist, bucket, f"{prefix}digests")
+            key = f"{prefix}digests"
+            self.endpoint.learn(inquiry.ask, inquiry.insist, bucket, key)
+            inquiry = Inquiry(op, self._connection)
+            self.endpoint.learn_crc64nvme(inquiry.ask, inquiry.insist, bucket, key)
             op.finished(None)
             return self.endpoint.report()
 

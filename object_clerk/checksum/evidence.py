@@ -253,10 +253,8 @@ def judge_stored(
     Raises:
         ObjectVerificationException: the object has the wrong size.
     """
-    if head is not None and head.size != size:
-        raise ObjectVerificationException(
-            f"{size} bytes were sent and {head.size} are stored", failure=Failure.INTEGRITY
-        )
+    if head is not None:
+        _require_size(head, size)
     if (etag or "").lower() == expected:
         return Finding(Verdict.CONTENT, "ETag equals the MD5 of what was sent")
     if head is None:
@@ -269,6 +267,49 @@ def judge_stored(
             Verdict.TRANSPORT, "the server checked every Content-MD5, and the size is right"
         )
     return None
+
+
+def judge_checked(
+    checksum: str,
+    values: Collection[str],
+    expected: str,
+    answered: str | None,
+    head: Stored,
+    size: int,
+) -> Finding | None:
+    """Decide on an object of parts that the server has checked by a checksum of each.
+
+    Args:
+        checksum: boto3's name of the checksum, such as ``ChecksumCRC64NVME``.
+        values: what it may be of the whole.
+        expected: the composite of the ETags that the parts got; empty if these are no MD5s.
+        answered: the ETag in the answer to Complete, bare.
+        head: how the server describes the object.
+        size: bytes sent.
+
+    Returns:
+        a finding, or None if only reading the object back can tell.
+
+    Raises:
+        ObjectVerificationException: the object has the wrong size.
+    """
+    _require_size(head, size)
+    found = head.answer.get(checksum)
+    if found in values:
+        return Finding(Verdict.CONTENT, f"{checksum} equals that of what was sent")
+    same = bool(expected) and expected in ((head.etag or "").lower(), (answered or "").lower())
+    if found is None and (same or parts_of(head.etag) is None or etag_may_differ(head.answer)):
+        return Finding(
+            Verdict.TRANSPORT, f"the server checked the {checksum} of every part, and the size"
+        )
+    return None
+
+
+def _require_size(head: Stored, size: int) -> None:
+    if head.size != size:
+        raise ObjectVerificationException(
+            f"{size} bytes were sent and {head.size} are stored", failure=Failure.INTEGRITY
+        )
 
 
 def judge_assembled(expected: str, answered: str | None, etag: str | None) -> Finding | None:

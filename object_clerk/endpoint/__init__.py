@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from object_clerk.endpoint.answers import Answer, Support
 from object_clerk.endpoint.features import FEATURES, Finding
-from object_clerk.endpoint.invisible import ask_delete, ask_digests, ask_versioning
+from object_clerk.endpoint.invisible import (
+    ask_crc64nvme,
+    ask_delete,
+    ask_digests,
+    ask_versioning,
+)
 from object_clerk.endpoint.scratch import Scratch
 from object_clerk.endpoint.visible import UNQUOTED, ask_all
 from object_clerk.locks import ForkSafeLock
@@ -28,6 +33,8 @@ class Endpoint:
 
     Attributes:
         crc32: what it makes of ``x-amz-checksum-crc32``.
+        crc64nvme: of ``x-amz-checksum-crc64nvme``; asked only where it can be computed here, and
+            where the CRC32 is checked.
         content_md5: what it makes of ``Content-MD5``.
         delete_if_match: of the If-Match of a DELETE.
         put_if_none_match: of ``If-None-Match: *`` of a PUT.
@@ -55,6 +62,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.crc32 = Support.UNKNOWN
+        self.crc64nvme = Support.UNKNOWN
         self.content_md5 = Support.UNKNOWN
         self.delete_if_match = Support.UNKNOWN
         self.put_if_none_match = Support.UNKNOWN
@@ -99,6 +107,31 @@ class Endpoint:
             if Support.UNKNOWN in (self.crc32, self.content_md5):
                 self._found(bucket, ask_digests(call, insist, bucket, key))
                 log.debug("%s", self.report())
+
+    def learn_crc64nvme(
+        self, call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str
+    ) -> Support:
+        """Ask, once, whether the server checks a CRC64NVME; the rest has to be learnt before.
+
+        Args:
+            call: as for :meth:`learn`.
+            insist: as for :meth:`learn`, with a time of its own for tidying up.
+            bucket: as for :meth:`learn`.
+            key: as for :meth:`learn`.
+        """
+        with self._lock:
+            if self._is_open("crc64nvme", bucket):
+                found = ask_crc64nvme(call, insist, bucket, key, self.crc32)
+                self._found(bucket, {"crc64nvme": found})
+                log.debug("%s", self.report())
+        return self.crc64nvme
+
+    def keeps_no_crc64nvme(self, bucket: str) -> None:
+        """Take note that the server gives none of the whole, so that MD5 proves more."""
+        with self._lock:
+            self.crc64nvme = Support.UNKNOWN
+            answer = Answer(Support.UNKNOWN, "not used, since objects come back without it")
+            self._found(bucket, {"crc64nvme": answer})
 
     def learn_delete(self, call: Callable[..., Any], bucket: str, key: str = "") -> None:
         """Ask, once, whether the server heeds the If-Match of a DELETE.

@@ -7,6 +7,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from object_clerk.checksum.algorithm import CRC64NVME, digests_of, in_header
 from object_clerk.checksum.digest import Digests
 from object_clerk.endpoint.answers import (
     Answer,
@@ -56,6 +57,24 @@ def ask_digests(
         except ObjectClerkException as error:
             answers["content_md5"] = unclear(error)
     return answers
+
+
+def ask_crc64nvme(
+    call: Callable[..., Any], insist: Callable[..., Any], bucket: str, key: str, crc32: Support
+) -> Answer:
+    """What a server makes of a wrong CRC64NVME; not asked where none can be computed here."""
+    if crc32 is not Support.HONOURED:
+        return Answer(Support.UNKNOWN, "not asked, since no CRC32 is checked")
+    if not CRC64NVME.available:
+        return Answer(Support.UNKNOWN, "not asked, since it takes the extra crt")
+    wrong = digests_of([CRC64NVME], [b"wrong"])[CRC64NVME]
+    try:
+        where = {"Bucket": bucket, "Key": key}
+        with _upload(call, insist, where, ChecksumAlgorithm=CRC64NVME.name) as offer:
+            answer: Answer = offer(998, **{CRC64NVME.member: in_header(wrong)})
+            return answer
+    except ObjectClerkException as error:
+        return of_refusal(error)
 
 
 @contextlib.contextmanager

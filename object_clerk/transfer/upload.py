@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.algorithm import (
     CRC32,
+    CRC64NVME,
     MD5,
     SHA256,
     Algorithm,
@@ -19,6 +20,7 @@ from object_clerk.checksum.etag import bare, composite, composite_of, digest_of
 from object_clerk.checksum.evidence import (
     etag_may_differ,
     judge_assembled,
+    judge_checked,
     judge_stored,
     part_stored,
 )
@@ -88,12 +90,25 @@ class _Body:
         return {
             "Body": self.content,
             "ContentLength": self.length,
-            **{_MEMBERS[each]: in_header(digest) for each, digest in self.digests.items()},
+            **self.checksums(),
+            **({"ContentMD5": in_header(self.digests[MD5])} if MD5 in self.digests else {}),
         }
 
+    def checksums(self) -> dict[str, str]:
+        """The checksums in boto3's words; MD5 is none of them."""
+        return {
+            each.member: in_header(digest)
+            for each, digest in self.digests.items()
+            if each is not MD5
+        }
 
-#: The parameters that tell a server the digest of a body.
-_MEMBERS = {MD5: "ContentMD5", CRC32: CRC32.member}
+    def md5(self) -> bytes:
+        """The MD5, read for that purpose if it was not sent along."""
+        if MD5 in self.digests:
+            return self.digests[MD5]
+        if isinstance(self.content, PartBody):
+            return self.content.digests([MD5])[MD5]
+        return digests_of([MD5], [self.content])[MD5]
 
 
 class Upload:
@@ -213,8 +228,9 @@ class Upload:
         self, parts: Iterator[tuple[Readable, PartRange]], workers: int, size: int | None
     ) -> Receipt:
         """Send all parts, publish the object, and prove it; on any failure leave nothing."""
-        algorithms = self._algorithms(self.learnt()) if self.verify else ()
-        algorithm = {"ChecksumAlgorithm": "CRC32"} if CRC32 in algorithms else {}
+        algorithms = self._algorithms_of_parts() if self.verify else ()
+        crc = next((each for each in algorithms if each.polynomial), None)
+        algorithm = {"ChecksumAlgorithm": crc.name} if crc else {}
         record = Record(self.tx, size, self.part_size)
         with (
             contextlib.ExitStack() as cleaning,
@@ -260,6 +276,15 @@ class Upload:
         if not self.verify:
             return ()
         return (MD5, CRC32) if endpoint.crc32 is Support.HONOURED else (MD5,)
+
+    def _algorithms_of_parts(self) -> tuple[Algorithm, ...]:
+        """A CRC64NVME alone where the server checks it: it costs a tenth of an MD5."""
+        endpoint, inquiry = self.learnt(), Inquiry(self.op, self.connection)
+        where = self.bucket, self.key
+        found = endpoint.learn_crc64nvme(inquiry.ask, inquiry.insist, *where)
+        if found is Support.HONOURED and CRC64NVME.available:
+            return (CRC64NVME,)
+        return self._algorithms(endpoint)
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
         if size == 0 and not allow_empty:
@@ -415,7 +440,8 @@ class Upload:
     def head(self, version_id: str | None) -> Pin:
         """What the server says of the object that was made."""
         # Asking for checksums takes the permission to decrypt, so only where they are of use.
-        useful = self.verify and self.connection.endpoint.crc32 is Support.HONOURED
+        endpoint = self.connection.endpoint
+        useful = self.verify and Support.HONOURED in (endpoint.crc32, endpoint.crc64nvme)
         return pin(
             self.op,
             self.connection,
@@ -461,6 +487,7 @@ class _PartSender:
         self._upload = upload
         self._multipart = multipart
         self._algorithms = algorithms
+        self._crc = next((each for each in algorithms if each.polynomial), None)
         self._sent: dict[int, tuple[_Body, str]] = {}
         self._refused: ObjectVerificationException | None = None
         self._unsure: set[int] = set()
@@ -525,11 +552,8 @@ class _PartSender:
             raise
         with upload.judging(body):
             etag = self._judge_part(part, body, answer)
-        done: dict[str, Any] = {"PartNumber": part.number, "ETag": answer["ETag"]}
-        if CRC32 in body.digests:
-            done[CRC32.member] = in_header(body.digests[CRC32])
         self._sent[part.number] = dataclasses.replace(body, content=b""), etag
-        return done
+        return {"PartNumber": part.number, "ETag": answer["ETag"], **body.checksums()}
 
     def _judge_part(self, part: PartRange, body: _Body, answer: Mapping[str, Any]) -> str:
         """The ETag of a part, if it allows that the part is the one that was sent."""
@@ -538,10 +562,19 @@ class _PartSender:
             raise ObjectVerificationException(
                 f"the server gave no ETag for part {part.number}", failure=Failure.INTEGRITY
             )
-        if body.digests and not part_stored(body.digests[MD5].hex(), etag, answer):
+        if not self._upload.verify:
+            return etag
+        sent = body.checksums().get(CRC64NVME.member)
+        found = answer.get(CRC64NVME.member) if sent else None
+        if found is not None and found != sent:
             raise ObjectVerificationException(
-                f"part {part.number} was sent with MD5 {body.digests[MD5].hex()} and stored as "
-                f"{etag}",
+                f"part {part.number} was sent with CRC64NVME {sent} and stored with {found}",
+                failure=Failure.INTEGRITY,
+            )
+        # An answer without it may be that of somebody who has dropped it on the way.
+        if found is None and not part_stored(body.md5().hex(), etag, answer):
+            raise ObjectVerificationException(
+                f"part {part.number} was sent with MD5 {body.md5().hex()} and stored as {etag}",
                 failure=Failure.INTEGRITY,
             )
         return etag
@@ -552,11 +585,11 @@ class _PartSender:
         bodies = [self._sent[part["PartNumber"]][0] for part in done]
         size = sum(body.length for body in bodies)
         etags = [self._sent[part["PartNumber"]][1] for part in done]
+        by_md5 = bool(upload.verify) and MD5 in self._algorithms
         expected = (
-            composite([body.digests[MD5] for body in bodies])
-            if upload.verify
-            else composite_of(etags)
+            composite([body.digests[MD5] for body in bodies]) if by_md5 else composite_of(etags)
         )
+        whole = self._whole(bodies)
         try:
             answer, head = self._multipart.publish(
                 done,
@@ -566,6 +599,7 @@ class _PartSender:
                 **upload.customer_key,
                 **upload.raw_conditions | upload.conditions.parameters(upload.connection),
                 MpuObjectSize=size,
+                **self._checksum_at_complete(whole),
             )
         except PreconditionFailed as error:
             raise upload.conditions.failed(error) from error
@@ -576,6 +610,19 @@ class _PartSender:
         }
         if not upload.verify:
             return upload.op.receipt(SWITCHED_OFF, **facts)
+        if not by_md5:
+            finding = judge_checked(
+                CRC64NVME.member,
+                self._checksums(bodies)[CRC64NVME.member],
+                expected,
+                bare(answer.get("ETag")),
+                head,
+                size,
+            )
+            if finding is None or finding.verdict is not Verdict.CONTENT:
+                upload.connection.endpoint.keeps_no_crc64nvme(upload.bucket)
+            finding = finding or upload.read_back(Hashing(CRC64NVME), whole, head)
+            return upload.op.receipt(finding, digests={"crc64nvme": whole.hex()}, **facts)
         layout = Layout(bodies[0].length)
         finding = (
             upload.judge(expected, head, size, self._checksums(bodies))
@@ -586,12 +633,24 @@ class _PartSender:
 
     def _checksums(self, bodies: list[_Body]) -> dict[str, Collection[str]]:
         """The checksums that the object may have: of the whole, or of the parts' checksums."""
-        if CRC32 not in self._algorithms:
+        crc = self._crc
+        if crc is None:
             return {}
-        pieces = [(body.digests[CRC32], body.length) for body in bodies]
-        whole = CRC32.combine(pieces)
-        parts = in_header(digests_of([CRC32], (crc for crc, _ in pieces))[CRC32])
-        return {CRC32.member: (in_header(whole), parts, f"{parts}-{len(pieces)}")}
+        parts = in_header(digests_of([crc], (body.digests[crc] for body in bodies))[crc])
+        whole = in_header(self._whole(bodies))
+        return {crc.member: (whole, parts, f"{parts}-{len(bodies)}")}
+
+    def _whole(self, bodies: list[_Body]) -> bytes:
+        """The CRC of the whole; empty if parts have none."""
+        crc = self._crc
+        return crc.combine((body.digests[crc], body.length) for body in bodies) if crc else b""
+
+    def _checksum_at_complete(self, whole: bytes) -> dict[str, str]:
+        """What has the server compare the whole before it is visible, where it was seen to."""
+        honoured = self._upload.connection.endpoint.full_object is Support.HONOURED
+        if not honoured or self._crc is not CRC64NVME:
+            return {}
+        return {CRC64NVME.member: in_header(whole), "ChecksumType": "FULL_OBJECT"}
 
 
 @retried

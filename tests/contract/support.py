@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import random
 import threading
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ def blob(size: int, seed: int = 0) -> bytes:
 def md5(data: bytes) -> str:
     """Return the MD5 of `data`, which is the ETag of an object stored in one piece."""
     return hashlib.md5(data).hexdigest()
+
+
+def crc64nvme(data: bytes) -> bytes:
+    """Return the CRC64NVME of `data`; only where awscrt is installed."""
+    crt = importlib.import_module("awscrt.checksums")
+    return int(crt.crc64nvme(data)).to_bytes(8)
 
 
 def etag_of_parts(data: bytes, part_size: int) -> str:

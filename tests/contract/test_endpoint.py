@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import threading
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from object_clerk import (
     BucketNotFoundException,
@@ -17,7 +19,7 @@ from object_clerk.connection import request
 from object_clerk.endpoint import Endpoint, Support
 from object_clerk.endpoint.features import FEATURES
 from object_clerk.testing import body_after, status_after, status_before
-from tests.contract.support import Wire, keys, unfinished
+from tests.contract.support import Wire, crc64nvme, keys, unfinished
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -97,6 +99,24 @@ def test_findings_are_those_of_plain_boto3(fresh: ObjectClerk, traits: Traits, b
     found = fresh.endpoint.report()["partNumber"]
     assert ("HEAD" in found, "GET" in found) == (traits.head_part_number, traits.get_part_number)
     assert endpoint.versioning is Support.IGNORED
+
+
+def test_crc64nvme_that_is_honoured_is_checked(
+    fresh: ObjectClerk, s3: S3Client, traits: Traits, bucket: str
+) -> None:
+    """What is found is true, and where it is not asked about the report says why."""
+    fresh.examine_endpoint(bucket, PREFIX)
+    if fresh.endpoint.crc64nvme is not Support.HONOURED:
+        said = fresh.endpoint.report()["x-amz-checksum-crc64nvme"]
+        assert said.startswith("not asked, since") or traits.verifies_checksum_header
+        return
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC64NVME")
+    part: Any = {"Bucket": bucket, "Key": "k", "UploadId": upload["UploadId"], "PartNumber": 1}
+    right, wrong = (b64encode(crc64nvme(data)).decode() for data in (b"right", b"wrong"))
+
+    with pytest.raises(ClientError):
+        s3.upload_part(**part, Body=b"right", ChecksumCRC64NVME=wrong)
+    s3.upload_part(**part, Body=b"right", ChecksumCRC64NVME=right)
 
 
 def test_if_match_of_a_put_and_how_it_is_spelled(

@@ -6,6 +6,7 @@ What the numbers mean is told in ``test_experiments_reading.py``.
 from __future__ import annotations
 
 import contextlib
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,16 +17,33 @@ from object_clerk import (
     ObjectVerificationException,
     Verdict,
 )
-from object_clerk.checksum import evidence
+from object_clerk.checksum import algorithm, evidence
 from object_clerk.endpoint import Support
 from object_clerk.exceptions import Failure
-from object_clerk.testing import callback, flip_request_bit, rewrite_response_header
+from object_clerk.testing import (
+    Reply,
+    callback,
+    error_document,
+    flip_request_bit,
+    rewrite_response_header,
+)
 from object_clerk.transfer import upload
 from tests.faults.conftest import MIB, PART, Stage, content, scripted
-from tests.faults.experiments import flipped, headed, keeps_other_bytes, md5
+from tests.faults.experiments import (
+    XML,
+    asked,
+    flipped,
+    headed,
+    keeps_other_bytes,
+    md5,
+    xml_reply,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from object_clerk import ObjectClerk
+    from object_clerk.testing import Request
 
 pytestmark = pytest.mark.usefixtures("counted")
 
@@ -34,6 +52,8 @@ LARGE = content(2 * PART + 1000)
 OLD = content(100, "old")
 WRONG = flipped(LARGE[PART : 2 * PART], 1000)
 SECOND: Any = {"method": "PUT", "query": "partNumber=2"}
+CRC64NVME = "x-amz-checksum-crc64nvme"
+_NOTHING = b64encode(bytes(8)).decode()
 OTHER_MD5 = '"0123456789abcdef0123456789abcdef"'
 
 
@@ -152,6 +172,51 @@ class TestE10ServersThatStoreOtherBytes:
         assert [each["Key"] for each in stage.clerk.list_objects(stage.bucket)] == ["key"]
         assert stage.fired == ["scripted"] * 3
 
+    @pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+    def test_e10_crc64nvme_of_the_whole_is_compared_at_complete(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, right: bool
+    ) -> None:
+        """Sent where the server was seen to look at it; a wrong one is refused, unseen."""
+        clerk = _with_crc64nvme(stage)
+        clerk.endpoint.full_object = Support.HONOURED
+        stage.put("key", OLD)
+        if not right:
+            monkeypatch.setattr(algorithm.Algorithm, "combine", lambda *_: bytes(8))
+        stage.proxy.add(
+            scripted(_compares_the_whole(stage), method="POST", query="uploadId", times=None)
+        )
+
+        with contextlib.nullcontext() if right else pytest.raises(ObjectVerificationException):
+            clerk.upload_object(LARGE, stage.bucket, "key")
+
+        assert stage.stored("key") == (LARGE if right else OLD)
+        (*_, complete) = stage.sent("POST", "key", "uploadId")
+        assert complete.request_header(CRC64NVME) == (_crc64nvme(LARGE) if right else _NOTHING)
+        parts = stage.sent("PUT", "key", "partNumber")
+        assert {each.request_header("content-md5") for each in parts} == {None}
+
+    def test_e10_answer_without_the_crc64nvme_is_compared_by_md5(self, stage: Stage) -> None:
+        """Somebody who drops the header on its way stores whatever comes."""
+        clerk = _with_crc64nvme(stage)
+        stage.put("key", OLD)
+        stage.proxy.add(scripted(keeps_other_bytes(stage, WRONG), times=None, **SECOND))
+
+        with pytest.raises(ObjectVerificationException, match="MD5"):
+            clerk.upload_object(LARGE, stage.bucket, "key")
+
+        assert stage.stored("key") == OLD
+        assert stage.sent("POST", "key", "uploadId") == []
+
+    def test_e10_server_that_gives_no_crc64nvme_of_the_whole(self, stage: Stage) -> None:
+        """The parts were checked, which is TRANSPORT; the next upload is proved by MD5."""
+        clerk = _with_crc64nvme(stage)
+        stage.proxy.add(rewrite_response_header(CRC64NVME, None, method="HEAD", times=None))
+
+        verdicts = [clerk.upload_object(LARGE, stage.bucket, "key").verdict for _ in range(2)]
+
+        assert verdicts == [Verdict.TRANSPORT, Verdict.CONTENT]
+        assert "rewrite_response_header" in stage.fired
+
     @pytest.mark.companion
     def test_e10_e18_without_its_guard_the_wrong_part_is_published(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -160,7 +225,8 @@ class TestE10ServersThatStoreOtherBytes:
         monkeypatch.setattr(upload, "part_stored", lambda *_: True)
         clerk = stage.new_clerk()
         stage.learn(clerk)
-        clerk.endpoint.crc32 = Support.IGNORED  # or the server would compare it at Complete
+        # Or the server would compare them at Complete.
+        clerk.endpoint.crc32 = clerk.endpoint.crc64nvme = Support.IGNORED
         stage.put("key", OLD)
         stage.proxy.add(scripted(keeps_other_bytes(stage, WRONG), **SECOND))
 
@@ -237,6 +303,39 @@ class TestE18FailuresOverAnOldObject:
         assert stage.stored("key") == theirs
         assert stage.sent("DELETE") == []
         assert "callback" in stage.fired
+
+
+def _with_crc64nvme(stage: Stage) -> ObjectClerk:
+    """A clerk, where the server checks CRC64NVME and it can be computed here."""
+    clerk = stage.new_clerk()
+    stage.learn(clerk)
+    if clerk.endpoint.crc64nvme is not Support.HONOURED:
+        pytest.skip("this server checks no CRC64NVME, or awscrt is missing")
+    return clerk
+
+
+def _compares_the_whole(stage: Stage) -> Callable[[Request], Reply]:
+    """A server that compares the CRC64NVME of the whole before it puts an upload together."""
+
+    def answer(request: Request) -> Reply:
+        if request.header(CRC64NVME) != _crc64nvme(LARGE):
+            return Reply(400, error_document("BadDigest"), XML)
+        where: Any = {"Bucket": stage.bucket, "Key": "key", "UploadId": asked(request, "uploadId")}
+        parts: list[Any] = [
+            {name: part[name] for name in ("PartNumber", "ETag", "ChecksumCRC64NVME")}
+            for part in stage.s3.list_parts(**where)["Parts"]
+        ]
+        done = stage.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+        return xml_reply("CompleteMultipartUploadResult", ETag=done["ETag"])
+
+    return answer
+
+
+def _crc64nvme(data: bytes) -> str:
+    state = algorithm.CRC64NVME.new()
+    assert state is not None
+    state.update(data)
+    return b64encode(state.digest()).decode()
 
 
 def _keeps_checksums(stage: Stage) -> bool:

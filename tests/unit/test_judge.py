@@ -13,6 +13,7 @@ from object_clerk.checksum.evidence import (
     Evidence,
     evidence_of,
     judge_assembled,
+    judge_checked,
     judge_read,
     judge_stored,
     part_stored,
@@ -303,6 +304,56 @@ class TestStored:
     )
     def test_part(self, etag: str, answer: dict[str, Any], possible: bool) -> None:
         assert part_stored(PLAIN, etag, answer) is possible
+
+
+class TestChecked:
+    """An object of parts that were all sent with a CRC64NVME that the server checks."""
+
+    MEMBER = "ChecksumCRC64NVME"
+
+    def judge(
+        self, head: Head, answered: str | None = None, expected: str = COMPOSITE
+    ) -> Verdict | None:
+        finding = judge_checked(self.MEMBER, {"right", "of-3"}, expected, answered, head, SIZE)
+        return None if finding is None else finding.verdict
+
+    @pytest.mark.parametrize("value", ["right", "of-3"])
+    @pytest.mark.parametrize("etag", [COMPOSITE, md5(OTHER), OPAQUE, None])
+    def test_equal_checksum_proves_the_content(self, etag: str | None, value: str) -> None:
+        assert self.judge(Head(etag, SIZE, {self.MEMBER: value})) is Verdict.CONTENT
+
+    @pytest.mark.parametrize("etag", [COMPOSITE, md5(OTHER), OPAQUE, None])
+    def test_another_checksum_must_be_read_back(self, etag: str | None) -> None:
+        assert self.judge(Head(etag, SIZE, {self.MEMBER: "wrong"})) is None
+
+    @pytest.mark.parametrize(
+        ("etag", "answered", "answer", "verdict"),
+        [
+            (COMPOSITE, None, {}, Verdict.TRANSPORT),
+            (COMPOSITE.upper(), None, {}, Verdict.TRANSPORT),
+            (md5(OTHER), COMPOSITE, {}, Verdict.TRANSPORT),
+            (OPAQUE, None, {}, Verdict.TRANSPORT),
+            (None, None, {}, Verdict.TRANSPORT),
+            (md5(OTHER), None, KMS, Verdict.TRANSPORT),
+            (md5(OTHER), None, {}, None),
+            (md5(OTHER), md5(OTHER), {}, None),
+        ],
+    )
+    def test_without_a_checksum(
+        self, etag: str | None, answered: str | None, answer: dict[str, Any], verdict: Verdict
+    ) -> None:
+        """What the server checked on the way still counts, if the object is made of it."""
+        assert self.judge(Head(etag, SIZE, answer), answered) is verdict
+
+    def test_no_composite_is_equal_to_no_etag(self) -> None:
+        assert self.judge(Head(md5(OTHER)), "", expected="") is None
+
+    @pytest.mark.parametrize("size", [SIZE - 1, SIZE + 1])
+    def test_wrong_size_is_wrong(self, size: int) -> None:
+        with pytest.raises(ObjectVerificationException, match="bytes were sent") as caught:
+            self.judge(Head(COMPOSITE, size, {self.MEMBER: "right"}))
+
+        assert caught.value.failure is Failure.INTEGRITY
 
 
 class TestReadWrongInAnyOrder:
