@@ -282,9 +282,8 @@ class TestReuse:
     ) -> None:
         server = serve(answering(b"HTTP/1.1 " + status + b"\r\n\r\n"))
         for _ in range(2):
-            body = ask(wire, server, stream=True).body
-            assert body.read(10) == b""
-            body.close()
+            ask(wire, server, stream=True).body.close()
+        assert ask(wire, server, stream=True).body.read(10) == b""
         assert server.connections == 1
 
     def test_two_origins(self, serve: Callable[..., Server], wire: Wire) -> None:
@@ -487,7 +486,10 @@ class TestAnswers:
         assert ask(wire, server, stream=True).body.read() == b"0123456789"
         assert server.connections == 2
 
-    @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n", OK[:-1]])
+    @pytest.mark.parametrize(
+        "begun",
+        [b"", b"HTTP/1.1 200 OK\r\n", OK[:-1], b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nx"],
+    )
     def test_silence(
         self, serve: Callable[..., Server], wires: Callable[..., Wire], begun: bytes
     ) -> None:
@@ -497,9 +499,12 @@ class TestAnswers:
             line.until_gone()
 
         wire = wires(timeout_s=0.1)
-        with pytest.raises(boto.ReadTimeoutError):
-            ask(wire, serve(talk))
+        server = serve(talk)
+        with pytest.raises(boto.ReadTimeoutError) as caught:
+            ask(wire, server)
         assert idle(wire) == 0
+        wait_until(lambda: server.gone == [0])  # it is not the error that keeps it open
+        assert caught.value.kwargs["endpoint_url"] == str(server.origin)
 
     def test_silence_in_a_body(
         self, serve: Callable[..., Server], wires: Callable[..., Wire]

@@ -703,6 +703,11 @@ class TestDeclined:
         events.unregister("before-send.s3", two)
         assert made.call("head_object", WHERE) is not None
 
+    def test_a_hook_that_was_there_before(self) -> None:
+        made = Fast()
+        made.made.client.meta.events.unregister("before-sign.s3", made.made._set_clock)
+        assert made.call("head_object", WHERE) is None
+
     def test_a_hook_that_was_never_registered_does_not_make_up_for_another(self) -> None:
         made = Fast()
         events = made.made.client.meta.events
@@ -802,6 +807,8 @@ class TestElsewhere:
             made.call(_op(), "put_object", **WHERE, Body=body, ContentLength=len(self.BODY))
         assert seen == ["lane", "boto3", "boto3"]  # it need not be asked twice
         assert [request.body for request in requests] == [self.BODY] * 2
+        digest = hashlib.sha256(self.BODY).hexdigest()
+        assert {request.headers["x-amz-content-sha256"] for request in requests} == {digest}
 
     def test_a_head_without_a_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made, seen, _ = self._made(monkeypatch, Canned(400))
