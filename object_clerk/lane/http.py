@@ -1,10 +1,14 @@
-"""One exchange of HTTP at a time, over connections that are kept: the standard library's own."""
+"""One exchange of HTTP at a time, over sockets that are kept.
+
+Requests are a few lines of text, and written here. Answers are the standard library's to read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import select
+import socket
 import ssl
 import weakref
 from collections import deque
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 
 #: How much of a body is read at once to be sent.
 BLOCK_BYTES = 1 << 20
+
+#: A body of up to so many bytes is sent with its headers: copying it costs less than to send twice.
+ONE_SEND_BYTES = 64 << 10
 
 
 class Origin(NamedTuple):
@@ -131,7 +138,7 @@ class Wire:
         self._most_idle = most_idle
         self._tls = tls
         self._context: ssl.SSLContext | None = None
-        self._idle: dict[Origin, deque[http.client.HTTPConnection]] = {}
+        self._idle: dict[Origin, deque[socket.socket]] = {}
         weakref.finalize(self, _close_all, self._idle).atexit = False
 
     def exchange(
@@ -158,13 +165,15 @@ class Wire:
             botocore.exceptions.BotoCoreError: the same that boto3 would raise, by whether the
                 request can have reached the server.
         """
+        head = _head(method, target, headers)
         connection = self._taken(origin) or self._connected(origin)
         with contextlib.ExitStack() as on_error:
             on_error.callback(connection.close)
-            broken = _send(connection, method, target, headers, body, origin)
+            broken = _send(connection, head, body, origin)
             with _speaking(origin):
-                answer = connection.getresponse()
+                answer = http.client.HTTPResponse(connection, method=method)
                 on_error.callback(answer.close)
+                answer.begin()
                 if answer.status < 200:
                     raise http.client.HTTPException(f"status {answer.status} is no answer")
                 handed_over = stream and answer.status < 300
@@ -190,26 +199,26 @@ class Wire:
         """Close the idle connections."""
         _close_all(self._idle)
 
-    def _taken(self, origin: Origin) -> http.client.HTTPConnection | None:
+    def _taken(self, origin: Origin) -> socket.socket | None:
         """An idle connection on which nothing has come since: it would be the server's goodbye."""
         idle = self._idle.get(origin)
         while connection := _popped(idle):
             poll = select.poll()
-            poll.register(connection.sock, select.POLLIN)
+            poll.register(connection, select.POLLIN)
             if not poll.poll(0):
                 return connection
             connection.close()
         return None
 
-    def keep(self, origin: Origin, connection: http.client.HTTPConnection) -> None:
+    def keep(self, origin: Origin, connection: socket.socket) -> None:
         """Keep a connection for the next request, if there are not enough of them."""
         idle = self._idle.setdefault(origin, deque())
-        if connection.sock is None or len(idle) >= self._most_idle:
+        if len(idle) >= self._most_idle:
             connection.close()
         else:
             idle.append(connection)
 
-    def _connected(self, origin: Origin) -> http.client.HTTPConnection:
+    def _connected(self, origin: Origin) -> socket.socket:
         try:
             connection = self._made(origin)
         except ssl.SSLError as error:
@@ -218,22 +227,18 @@ class Wire:
             raise boto.ConnectTimeoutError(endpoint_url=str(origin), error=error) from error
         except OSError as error:
             raise boto.EndpointConnectionError(endpoint_url=str(origin), error=error) from error
-        connection.sock.settimeout(self._read_timeout_s)
+        connection.settimeout(self._read_timeout_s)
         return connection
 
-    def _made(self, origin: Origin) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection
-        timeout = self._connect_timeout_s
-        if origin.scheme == "https":
-            if self._context is None:
-                self._context = self._tls()
-            connection = http.client.HTTPSConnection(
-                origin.host, origin.port, timeout=timeout, context=self._context
-            )
-        else:
-            connection = http.client.HTTPConnection(origin.host, origin.port, timeout=timeout)
+    def _made(self, origin: Origin) -> socket.socket:
+        if origin.scheme == "https" and self._context is None:
+            self._context = self._tls()
+        connection = socket.create_connection(origin[1:], self._connect_timeout_s)
         try:
-            connection.connect()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if origin.scheme == "https":
+                assert self._context is not None
+                connection = self._context.wrap_socket(connection, server_hostname=origin.host)
         except BaseException:
             connection.close()
             raise
@@ -245,7 +250,7 @@ class _Done(NamedTuple):
 
     wire: Wire
     origin: Origin
-    connection: http.client.HTTPConnection
+    connection: socket.socket
 
     def __call__(self, keep: bool) -> None:
         if keep:
@@ -254,14 +259,14 @@ class _Done(NamedTuple):
             self.connection.close()
 
 
-def _popped(idle: deque[http.client.HTTPConnection] | None) -> http.client.HTTPConnection | None:
+def _popped(idle: deque[socket.socket] | None) -> socket.socket | None:
     try:
         return idle.pop() if idle is not None else None
     except IndexError:
         return None
 
 
-def _close_all(idle: dict[Origin, deque[http.client.HTTPConnection]]) -> None:
+def _close_all(idle: dict[Origin, deque[socket.socket]]) -> None:
     for connections in list(idle.values()):
         while connection := _popped(connections):
             connection.close()
@@ -278,34 +283,36 @@ def _speaking(origin: Origin) -> Iterator[None]:
         raise boto.ConnectionClosedError(endpoint_url=str(origin), error=error) from error
 
 
-def _send(
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: Any,
-    origin: Origin,
-) -> Exception | None:
+def _send(connection: socket.socket, head: bytes, body: Any, origin: Origin) -> Exception | None:
     """Send a request; if the server hangs up meanwhile, the error: it may have said why."""
-    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-    for name, value in headers.items():
-        connection.putheader(name, value)
-    content = None if hasattr(body, "read") else body
-    broken = _sent(connection.endheaders, content, origin)
-    if content is None and body is not None:
-        # What the source raises is not the connection's fault, even if it is an OSError.
-        while not broken and (block := body.read(BLOCK_BYTES)):
-            broken = _sent(connection.send, block, origin)
+    if not hasattr(body, "read"):
+        body = body or b""
+        if len(body) <= ONE_SEND_BYTES:
+            return _sent(connection, head + body, origin)
+        return _sent(connection, head, origin) or _sent(connection, body, origin)
+    broken = _sent(connection, head, origin)
+    # What the source raises is not the connection's fault, even if it is an OSError.
+    while not broken and (block := body.read(BLOCK_BYTES)):
+        broken = _sent(connection, block, origin)
     return broken
 
 
-def _sent(send: Callable[[Any], None], data: Any, origin: Origin) -> Exception | None:
+def _sent(connection: socket.socket, data: bytes, origin: Origin) -> Exception | None:
     with _speaking(origin):
         try:
-            send(data)
+            connection.sendall(data)
         except (ConnectionError, ssl.SSLError) as error:
             return error
     return None
+
+
+def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1"]
+    for name, value in headers.items():
+        if "\n" in value or "\r" in value:
+            raise ValueError(f"the header {name} has a line break in it")
+        lines.append(f"{name}: {value}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def _joined(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:

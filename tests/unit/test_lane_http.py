@@ -247,7 +247,7 @@ class TestReuse:
             assert ask(wire, server).body == b"ok"
             assert server.connections == number
             (kept,) = wire._idle[server.origin]
-            wait_until(partial(_is_readable, kept.sock))
+            wait_until(partial(_is_readable, kept))
 
     def test_the_server_says_close(self, serve: Callable[..., Server], wire: Wire) -> None:
         answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
