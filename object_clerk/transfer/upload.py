@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from object_clerk.connection import Connection
     from object_clerk.transfer.conditions import Conditions
 
-#: All parts that are held in memory at once fit in here.
-MEMORY_BYTES = 64 << 20
+#: All parts that are held in memory at once fit in here; with the rest it is less than 64 MiB.
+MEMORY_BYTES = 56 << 20
 
 #: PutObject takes no more, and objects no more metadata (Amazon S3 user guide).
 LARGEST_PUT = 5 << 30
