@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore import exceptions as boto
 
+from object_clerk.lane.response import Response
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -51,11 +53,11 @@ class Answer(NamedTuple):
 class Body:
     """The body of an answer, read as it comes. Its connection is kept if it is read to its end."""
 
-    def __init__(self, answer: http.client.HTTPResponse, origin: Origin, done: _Done) -> None:
+    def __init__(self, answer: Response, origin: Origin, done: _Done) -> None:
         self._answer = answer
         self._origin = origin
         self._done: _Done | None = done
-        self._left = answer.length
+        self._left = self._length = answer.length
         self._took(0, False)  # nothing may be there to be read
 
     def read(self, amount: int | None = None) -> bytes:
@@ -99,15 +101,12 @@ class Body:
             self._left -= count
         if count == 0 and wanted and self._left:
             self._finish(keep=False)
+            assert self._length is not None
             raise boto.IncompleteReadError(
-                actual_bytes=self._answer_length() - self._left,
-                expected_bytes=self._answer_length(),
+                actual_bytes=self._length - self._left, expected_bytes=self._length
             )
         if self._answer.isclosed() or self._left == 0:
             self._finish(keep=not self._answer.will_close)
-
-    def _answer_length(self) -> int:
-        return int(self._answer.headers.get("content-length", 0))
 
     def _finish(self, *, keep: bool) -> None:
         done, self._done = self._done, None
@@ -171,7 +170,7 @@ class Wire:
             on_error.callback(connection.close)
             broken = _send(connection, head, body, origin)
             with _speaking(origin):
-                answer = http.client.HTTPResponse(connection, method=method)
+                answer = Response(connection, method)
                 on_error.callback(answer.close)
                 answer.begin()
                 if answer.status < 200:
@@ -193,7 +192,7 @@ class Wire:
                     content = Body(answer, origin, done)
                 else:
                     done(keep=not answer.will_close)
-            return Answer(answer.status, _joined(answer.headers.items()), content)
+            return Answer(answer.status, answer.lines, content)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -313,13 +312,3 @@ def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
             raise ValueError(f"the header {name} has a line break in it")
         lines.append(f"{name}: {value}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _joined(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers, the values of one that is in several lines joined."""
-    if len({name.lower() for name, _ in lines}) == len(lines):
-        return lines
-    values: dict[str, list[str]] = {}
-    for name, value in lines:
-        values.setdefault(name.lower(), [name]).append(value)
-    return [(first, ", ".join(rest)) for first, *rest in values.values()]

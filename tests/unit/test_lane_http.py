@@ -22,6 +22,7 @@ from botocore import exceptions as boto
 from object_clerk.exceptions import ObjectClerkTimeoutException, ObjectSaveException
 from object_clerk.lane import _tls
 from object_clerk.lane.http import Origin, Wire
+from object_clerk.lane.response import Response
 from object_clerk.retry import Operation, Patience
 from tests.unit import lanes
 from tests.unit.upstream import wait_until
@@ -393,12 +394,13 @@ class TestAnswers:
         assert idle(wire) == 0
 
     def test_headers(self, serve: Callable[..., Server], wire: Wire) -> None:
-        lines = b'ETag: "e"\r\nVia: a\r\nX-Amz-Meta-N: \xe4 \r\nvia: b\r\n'
+        lines = b'ETag: "e"\r\nVia: a\r\nX-Amz-Meta-N: \xe4 \r\nvia: b\nno header\r\nX: y\r\n z\r\n'
         server = serve(answering(b"HTTP/1.1 204 No Content\r\n" + lines + b"\r\n"))
         assert ask(wire, server).headers == [
             ("ETag", '"e"'),
             ("Via", "a, b"),
             ("X-Amz-Meta-N", "\u00e4 "),
+            ("X", "y z"),
         ]
 
     @pytest.mark.parametrize(
@@ -407,6 +409,7 @@ class TestAnswers:
             b"garbage\r\n\r\n",
             b"HTTP/9 what\r\n\r\n",
             b"",
+            b"HTTP/1.1 200 OK\r\nETag: x\r\n",
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive!",
@@ -600,7 +603,7 @@ class TestSending:
         server = serve(answering(OK))
         assert ask(wire, server).status == 200
         with monkeypatch.context() as patched:
-            patched.setattr(http.client.HTTPResponse, "begin", _interrupt)
+            patched.setattr(Response, "begin", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 ask(wire, server)
         assert idle(wire) == 0
