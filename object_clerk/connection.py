@@ -245,7 +245,7 @@ def request(
 
 def _keys(config: ClerkConfig, session: boto3.session.Session) -> Credentials | None:
     """The keys of the client; they renew themselves where they come from botocore's chain."""
-    if config.access_key and config.secret_key:
+    if config.access_key is not None and config.secret_key is not None:
         return Credentials(config.access_key, config.secret_key, config.session_token)
     return session.get_credentials()
 

@@ -126,7 +126,9 @@ def _checksums(stored: Stored, known: Layout | None) -> Iterator[Evidence]:
     kind = stored.answer.get("ChecksumType")
     in_parts = bool(parts_of(stored.etag))
     for algorithm in STORED:
-        match = _STORED.fullmatch(str(stored.answer.get(algorithm.member) or ""))
+        if not (value := stored.answer.get(algorithm.member)):
+            continue
+        match = _STORED.fullmatch(str(value))
         digest = _decoded(match[1], algorithm) if match else None
         if match is None or digest is None or not algorithm.available:
             continue

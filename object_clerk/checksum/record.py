@@ -55,7 +55,9 @@ class Record:
         Names count in any case, since some stores capitalise them. A record of another size is
         of other bytes: somebody carried the metadata over to new content.
         """
-        found = {str(k).lower(): str(v) for k, v in (answer.get("Metadata") or {}).items()}
+        if not (metadata := answer.get("Metadata")):
+            return cls()
+        found = {str(k).lower(): str(v) for k, v in metadata.items()}
         tx = found.get(f"{PREFIX}tx", "")
         size = _number(found.get(f"{PREFIX}size"))
         record = cls(tx if _TX.fullmatch(tx) else None, size)

@@ -26,6 +26,7 @@ from urllib.parse import quote, urlsplit
 
 from botocore import handlers, parsers
 from botocore.awsrequest import HeadersDict
+from botocore.client import BaseClient
 from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
@@ -125,6 +126,8 @@ class FastLane:
             or config.request_checksum_calculation != "when_required"
             or config.response_checksum_validation != "when_required"
             or _foreign_handlers()
+            or _module_of(BaseClient.__init__) != BaseClient.__module__  # as tracers replace it
+            or os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS")
         )
         return None if unusual or credentials is None else cls(client, credentials, verify)
 
@@ -327,9 +330,12 @@ def _is_elsewhere(error: ClientError) -> bool:
 
 
 def _is_botocores(method: Any) -> bool:
-    function = method.__func__ if type(method) is MethodType else None
-    module = getattr(function, "__globals__", {}).get("__name__", "")
-    return bool(module.startswith("botocore."))
+    return type(method) is MethodType and _module_of(method.__func__).startswith("botocore.")
+
+
+def _module_of(function: Any) -> str:
+    """Where a function was written, even if it says that it is another."""
+    return str(getattr(function, "__globals__", {}).get("__name__", ""))
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext:

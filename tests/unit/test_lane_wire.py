@@ -15,6 +15,7 @@ from unittest import mock
 
 import botocore
 import pytest
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
@@ -732,6 +733,25 @@ class TestDeclined:
                 replaced.return_value = {"ContentLength": 7}
                 assert made.call(_op(), "head_object", **WHERE)["ContentLength"] == 7
                 assert replaced.call_count == 1
+
+    def test_a_tracer_in_every_client(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It registers its handlers while a client is made, before the lane can see it."""
+        begin = BaseClient.__init__
+
+        @functools.wraps(begin)
+        def traced(self: BaseClient, *args: Any, **how: Any) -> None:
+            begin(self, *args, **how)
+
+        monkeypatch.setattr(BaseClient, "__init__", traced)
+        made = connection(fast=True)
+        assert made.client is not None
+        assert made._lane is None
+
+    def test_a_plugin_of_botocore(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BOTOCORE_EXPERIMENTAL__PLUGINS", "none=json")
+        made = connection(fast=True)
+        assert made.client is not None
+        assert made._lane is None
 
     def test_moto_in_this_process(self) -> None:
         """In a process of its own, since moto puts its handler into all later clients."""
