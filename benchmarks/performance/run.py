@@ -6,7 +6,6 @@ import dataclasses
 import filecmp
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,6 @@ _OWN_ENVIRONMENTS = {"with_s3fs": ("s3fs", "2026.9.0")}
 
 #: A process that takes longer is stopped: so much, and more for every thousand objects or GiB.
 _LEAST_S, _MORE_S = 60, 120
-
-#: A file system in memory, where there is one: disks are not what is measured.
-_MEMORY = Path("/dev/shm")
 
 
 class Failed(Exception):
@@ -102,7 +98,7 @@ def measure(work: Work, tools: Sequence[Tool], plan: Plan, found: Found) -> Iter
     done: dict[str, list[Measured]] = {tool.name: [] for tool in able}
     seen: dict[str, str] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="object-clerk-", dir=_directory(work)) as place,
+        tempfile.TemporaryDirectory(prefix="object-clerk-") as place,
         scenes.opened(plan.server, work, Path(place), plan.latency_ms / 1000) as scene,
     ):
         for number in range(plan.rounds):
@@ -194,8 +190,3 @@ def _environment() -> dict[str, str]:
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
-
-
-def _directory(work: Work) -> str | None:
-    room = shutil.disk_usage(_MEMORY).free if _MEMORY.is_dir() else 0
-    return str(_MEMORY) if room > 3 * work.size + (1 << 30) else None
