@@ -11,38 +11,28 @@ events somebody has registered a handler or whose methods somebody has replaced.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
-import re
-import threading
 import time
 from functools import partial
-from pathlib import Path
-from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from botocore import handlers, parsers
+from botocore import parsers
 from botocore.awsrequest import HeadersDict
-from botocore.client import BaseClient
-from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
-from object_clerk.lane.http import Origin, Wire
+from object_clerk.lane.homes import Home, Homes
+from object_clerk.lane.http import Wire, tls
 from object_clerk.lane.signature import EMPTY_SHA256, UNSIGNED, authorization
+from object_clerk.lane.strangers import Strangers, in_every_client
 from object_clerk.lane.wire import Call, Plan, Streamed, ask_for_checksums
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-
-    from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
     from botocore.exceptions import ClientError
-    from botocore.hooks import BaseEventHooks
     from types_boto3_s3 import S3Client
 
     from object_clerk.lane.http import Answer
@@ -65,19 +55,6 @@ _ELSEWHERE_CODES = frozenset((
 _DIGESTS = ("content-md5", "x-amz-checksum-crc32", "x-amz-checksum-crc64nvme")
 
 
-class _Home(NamedTuple):
-    """Where the requests for a bucket go, and the region to sign for."""
-
-    origin: Origin
-    host: str
-    path: str
-    region: str
-
-    def target(self, path: str) -> str:
-        """The path of an object, or of the bucket itself."""
-        return self.path + path if path else self.path[:-1] or "/"
-
-
 class FastLane:
     """The short way to the server of one boto3 client; safe to share between threads.
 
@@ -98,17 +75,13 @@ class FastLane:
             config.connect_timeout,
             config.read_timeout,
             config.max_pool_connections,
-            partial(_tls, verify),
+            partial(tls, verify),
         )
         self._parser = parsers.create_parser("rest-xml")
         self._plans: dict[str, Plan] = {}
-        self._homes: dict[str, _Home | None] = {}
-        self._asking = threading.local()
+        self._homes = Homes(client)
         self._in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
-        # The signer is registered with a longer name, so it comes first.
-        client.meta.events.register_last("request-created", self._keep_back)
-        self._strangers: list[Any] = []
-        _watch(client.meta.events, self._strangers)
+        self._strangers = Strangers(client)
 
     @classmethod
     def beside(
@@ -125,9 +98,7 @@ class FastLane:
             or config.tcp_keepalive
             or config.request_checksum_calculation != "when_required"
             or config.response_checksum_validation != "when_required"
-            or _foreign_handlers()
-            or _module_of(BaseClient.__init__) != BaseClient.__module__  # as tracers replace it
-            or os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS")
+            or in_every_client()
         )
         return None if unusual or credentials is None else cls(client, credentials, verify)
 
@@ -148,11 +119,11 @@ class FastLane:
             botocore.exceptions.ClientError: the server refused.
             botocore.exceptions.BotoCoreError: there is no answer, as from boto3.
         """
-        if method not in METHODS or self._strangers or not self._untouched(method):
+        if method not in METHODS or self._strangers.are_about(method):
             return None
         plan = self._plan(method)
         call = plan.call(parameters)
-        home = None if call is None else self._home(call.bucket)
+        home = None if call is None else self._homes.of(call.bucket)
         if call is None or home is None:
             return None
         target = home.target(call.path)
@@ -178,7 +149,7 @@ class FastLane:
         refused = self._refused(plan, answer)
         elsewhere = _is_elsewhere(refused)
         if elsewhere:
-            self._homes[call.bucket] = None
+            self._homes.lost(call.bucket)
         elif not (plan.method == "HEAD" and answer.status == 400):  # has no body that would tell
             raise refused
         if isinstance(call.body, Streamed):
@@ -189,12 +160,6 @@ class FastLane:
         """Close the connections that no request is using."""
         self._wire.close()
 
-    def _untouched(self, method: str) -> bool:
-        """Whether the client's methods are botocore's, and not those of a tracer or a mock."""
-        return _is_botocores(getattr(self._client, method)) and _is_botocores(
-            getattr(self._client, "_make_api_call", None)
-        )
-
     def _plan(self, method: str) -> Plan:
         plan = self._plans.get(method)
         if plan is None:
@@ -202,52 +167,8 @@ class FastLane:
             plan = self._plans[method] = Plan(self._model.operation_model(name))
         return plan
 
-    def _home(self, bucket: str) -> _Home | None:
-        try:
-            return self._homes[bucket]
-        except KeyError:
-            return self._homes.setdefault(bucket, self._resolved(bucket))
-
-    def _resolved(self, bucket: str) -> _Home | None:
-        """Ask botocore where a bucket is: it makes a request, which is not sent.
-
-        A presigned URL would tell it too, but some go to other hosts than requests do.
-        """
-        if ":" in bucket or bucket.endswith("--x-s3"):  # ARNs, and buckets with sessions
-            return None
-        self._asking.now = True
-        try:
-            self._client.head_object(Bucket=bucket, Key="k")
-        except _KeptBack as kept:
-            request = kept.request
-        except Exception:
-            log.debug("left to boto3", exc_info=True)
-            return None  # it will say what is wrong with it
-        else:
-            return None
-        finally:
-            self._asking.now = False
-        url = urlsplit(str(request.url))
-        scope = _SCOPE.match(request.headers.get("Authorization", ""))
-        path = url.path[: -len("k")]
-        if scope is None or not url.hostname or quote(path, safe="/%~") != path:
-            return None
-        host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-        usual = 443 if url.scheme == "https" else 80
-        port = url.port or usual
-        return _Home(
-            Origin(url.scheme, url.hostname, port),
-            host if port == usual else f"{host}:{port}",
-            path,
-            scope[1],
-        )
-
-    def _keep_back(self, request: AWSRequest, **_: Any) -> None:
-        if getattr(self._asking, "now", False):
-            raise _KeptBack(request)
-
     def _signed(
-        self, plan: Plan, call: Call, home: _Home, path: str, clock_ahead_s: float
+        self, plan: Plan, call: Call, home: Home, path: str, clock_ahead_s: float
     ) -> dict[str, str]:
         """All headers of a request."""
         headers = call.headers
@@ -278,7 +199,7 @@ class FastLane:
             headers["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
         return headers
 
-    def _payload(self, call: Call, home: _Home) -> str:
+    def _payload(self, call: Call, home: Home) -> str:
         """The digest of the body, by which it is signed, or that it is not signed.
 
         botocore's rule, but for one thing: over TLS any digest of the body that the server
@@ -312,82 +233,7 @@ class FastLane:
         return kind(parsed, plan.name)
 
 
-class _KeptBack(Exception):
-    """A request that was made to be looked at."""
-
-    def __init__(self, request: AWSRequest) -> None:
-        super().__init__()
-        self.request = request
-
-
-_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/[0-9]{8}/([^/,]+)/s3/aws4_request,")
-
-
 def _is_elsewhere(error: ClientError) -> bool:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     code = error.response.get("Error", {}).get("Code")
     return status in _ELSEWHERE or code in _ELSEWHERE_CODES
-
-
-def _is_botocores(method: Any) -> bool:
-    return type(method) is MethodType and _module_of(method.__func__).startswith("botocore.")
-
-
-def _module_of(function: Any) -> str:
-    """Where a function was written, even if it says that it is another."""
-    return str(getattr(function, "__globals__", {}).get("__name__", ""))
-
-
-def _tls(verify: bool | str) -> ssl.SSLContext:
-    """What botocore would make of ``verify``."""
-    context: ssl.SSLContext = create_urllib3_context()
-    context.check_hostname = True
-    path = verify if isinstance(verify, str) else get_cert_path(True) or ""
-    context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
-    return context
-
-
-def _foreign_handlers() -> bool:
-    """Whether a library has put handlers into every client of this process, as moto does."""
-    return any(
-        not getattr(each[1], "__module__", "").startswith("botocore.")
-        for each in handlers.BUILTIN_HANDLERS
-    )
-
-
-def _watch(events: BaseEventHooks, strangers: list[Any]) -> None:
-    """Keep a list of the handlers that somebody registers from now on.
-
-    boto3 alone would call them, so as long as there is one the lane is closed. It stays closed if
-    a handler goes that was there before.
-    """
-    for name in ("register", "register_first", "register_last"):
-        setattr(events, name, partial(_met, getattr(events, name), strangers))
-    events.unregister = partial(_left, events.unregister, strangers)  # type: ignore[method-assign]
-
-
-def _met(
-    register: Callable[..., None],
-    strangers: list[Any],
-    event_name: str,
-    handler: Any,
-    unique_id: Any = None,
-    unique_id_uses_count: bool = False,
-) -> None:
-    strangers.append((event_name, handler if unique_id is None else unique_id))
-    register(event_name, handler, unique_id, unique_id_uses_count)
-
-
-def _left(
-    unregister: Callable[..., None],
-    strangers: list[Any],
-    event_name: str,
-    handler: Any = None,
-    unique_id: Any = None,
-    unique_id_uses_count: bool = False,
-) -> None:
-    unregister(event_name, handler, unique_id, unique_id_uses_count)
-    with contextlib.suppress(ValueError):
-        strangers.remove((event_name, handler if unique_id is None else unique_id))
-        return
-    strangers.append(None)

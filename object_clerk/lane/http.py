@@ -12,9 +12,11 @@ import socket
 import ssl
 import weakref
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore import exceptions as boto
+from botocore.httpsession import create_urllib3_context, get_cert_path
 
 from object_clerk.lane.response import Response
 
@@ -242,6 +244,15 @@ class Wire:
             connection.close()
             raise
         return connection
+
+
+def tls(verify: bool | str) -> ssl.SSLContext:
+    """What botocore would make of ``verify``: True, or the path of a file or directory."""
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True
+    path = verify if isinstance(verify, str) else get_cert_path(True) or ""
+    context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+    return context
 
 
 class _Done(NamedTuple):

@@ -20,8 +20,7 @@ import trustme
 from botocore import exceptions as boto
 
 from object_clerk.exceptions import ObjectClerkTimeoutException, ObjectSaveException
-from object_clerk.lane import _tls
-from object_clerk.lane.http import Origin, Wire
+from object_clerk.lane.http import Origin, Wire, tls
 from object_clerk.lane.response import Response
 from object_clerk.retry import Operation, Patience
 from tests.unit import lanes
@@ -156,7 +155,7 @@ def wires() -> Iterator[Callable[..., Wire]]:
     with contextlib.ExitStack() as stack:
 
         def make(timeout_s: float = 20, most_idle: int = 10, verify: bool | str = True) -> Wire:
-            wire = Wire(timeout_s, timeout_s, most_idle, lambda: _tls(verify))
+            wire = Wire(timeout_s, timeout_s, most_idle, lambda: tls(verify))
             stack.callback(wire.close)
             return wire
 
@@ -318,7 +317,7 @@ class TestReuse:
         server = serve(answering(OK))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            wire = Wire(20, 20, 10, lambda: _tls(True))
+            wire = Wire(20, 20, 10, lambda: tls(True))
             ask(wire, server)
             assert idle(wire) == 1
             del wire
@@ -687,7 +686,7 @@ class TestConnecting:
         made = lanes.connection(
             fast=True, endpoint_url="http://[2001:db8::1]" + (f":{port}" if port else "")
         )
-        home = lanes.lane_of(made)._home("bucket")
+        home = lanes.lane_of(made)._homes.of("bucket")
         assert home is not None
         with pytest.raises(boto.EndpointConnectionError):
             ask(wire, home.origin)

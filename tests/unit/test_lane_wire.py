@@ -853,14 +853,15 @@ class TestHomes:
         sent: list[Any] = []
         events: Any = made.client.meta.events
         type(events).register(events, "before-send.s3", lambda request, **_: sent.append(request))
-        home = lane._home("bucket")
+        home = lane._homes.of("bucket")
         assert home is not None
         assert (home.origin.port, home.path, home.region) == (9000, "/bucket/", "us-east-1")
         assert sent == []
 
     def test_it_is_asked_once(self) -> None:
         made = Fast()
-        with mock.patch.object(made.lane, "_resolved", wraps=made.lane._resolved) as resolved:
+        homes = made.lane._homes
+        with mock.patch.object(homes, "_resolved", wraps=homes._resolved) as resolved:
             for _ in range(3):
                 made.call("head_object", WHERE)
         assert resolved.call_count == 1
@@ -869,7 +870,7 @@ class TestHomes:
         """The request that is kept back is that of this thread alone."""
         made = connection(fast=True)
         lane = lanes.lane_of(made)
-        assert lane._home("bucket") is not None
+        assert lane._homes.of("bucket") is not None
         assert made.client.generate_presigned_url("get_object", Params=WHERE)
         with pytest.raises(ClientError):  # it goes all the way, and boto3 judges the answer
             _answered_by_boto3(made).head_object(**WHERE)
