@@ -54,6 +54,8 @@ class Endpoint:
         full_object: what it makes of a CRC32 of the whole at CompleteMultipartUpload.
         object_size: of the size of the whole there.
         copies_parts: False once the server gave no answer to the copy of a part.
+        gives_crc64nvme: whether the object of an upload in parts was seen to come back with the
+            CRC64NVME that was sent, so that it needs no MD5 beside it.
         etag_is_md5: False once an object was seen whose ETag is not its MD5.
         versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
             REFUSED if it ceased to.
@@ -81,6 +83,7 @@ class Endpoint:
         self.object_size = Support.UNKNOWN
         self.versioning = Support.UNKNOWN
         self.left_behind: tuple[str, ...] = ()
+        self.gives_crc64nvme = False
         self.etag_is_md5 = True
         self.copies_parts = True
         self._details: dict[str, str] = {}
@@ -126,12 +129,14 @@ class Endpoint:
                 log.debug("%s", self.report())
         return self.crc64nvme
 
-    def keeps_no_crc64nvme(self, bucket: str) -> None:
-        """Take note that the server gives none of the whole, so that MD5 proves more."""
+    def saw_crc64nvme(self, bucket: str, *, given: bool) -> None:
+        """Take note whether an object came back with its CRC64NVME; if not, MD5 proves more."""
         with self._lock:
-            self.crc64nvme = Support.UNKNOWN
-            answer = Answer(Support.UNKNOWN, "not used, since objects come back without it")
-            self._found(bucket, {"crc64nvme": answer})
+            self.gives_crc64nvme = given
+            if not given:
+                self.crc64nvme = Support.UNKNOWN
+                answer = Answer(Support.UNKNOWN, "not used, since objects come back without it")
+                self._found(bucket, {"crc64nvme": answer})
 
     def learn_delete(self, call: Callable[..., Any], bucket: str, key: str = "") -> None:
         """Ask, once, whether the server heeds the If-Match of a DELETE.

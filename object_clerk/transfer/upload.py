@@ -278,12 +278,15 @@ class Upload:
         return (MD5, CRC32) if endpoint.crc32 is Support.HONOURED else (MD5,)
 
     def _algorithms_of_parts(self) -> tuple[Algorithm, ...]:
-        """A CRC64NVME alone where the server checks it: it costs a tenth of an MD5."""
+        """A CRC64NVME alone where the server checks it and gives it back: it costs a tenth.
+
+        The first upload carries an MD5 as well, since only its object can show the latter.
+        """
         endpoint, inquiry = self.learnt(), Inquiry(self.op, self.connection)
         where = self.bucket, self.key
         found = endpoint.learn_crc64nvme(inquiry.ask, inquiry.insist, *where)
         if found is Support.HONOURED and CRC64NVME.available:
-            return (CRC64NVME,)
+            return (CRC64NVME,) if endpoint.gives_crc64nvme else (MD5, CRC64NVME)
         return self._algorithms(endpoint)
 
     def _check_size(self, size: int, allow_empty: bool) -> None:
@@ -572,7 +575,8 @@ class _PartSender:
                 failure=Failure.INTEGRITY,
             )
         # An answer without it may be that of somebody who has dropped it on the way.
-        if found is None and not part_stored(body.md5().hex(), etag, answer):
+        by_md5 = found is None or MD5 in body.digests
+        if by_md5 and not part_stored(body.md5().hex(), etag, answer):
             raise ObjectVerificationException(
                 f"part {part.number} was sent with MD5 {body.md5().hex()} and stored as {etag}",
                 failure=Failure.INTEGRITY,
@@ -610,22 +614,24 @@ class _PartSender:
         }
         if not upload.verify:
             return upload.op.receipt(SWITCHED_OFF, **facts)
+        checksums = self._checksums(bodies)
+        if self._crc is CRC64NVME:
+            given = head.answer.get(CRC64NVME.member) in checksums[CRC64NVME.member]
+            upload.connection.endpoint.saw_crc64nvme(upload.bucket, given=given)
         if not by_md5:
             finding = judge_checked(
                 CRC64NVME.member,
-                self._checksums(bodies)[CRC64NVME.member],
+                checksums[CRC64NVME.member],
                 expected,
                 bare(answer.get("ETag")),
                 head,
                 size,
             )
-            if finding is None or finding.verdict is not Verdict.CONTENT:
-                upload.connection.endpoint.keeps_no_crc64nvme(upload.bucket)
             finding = finding or upload.read_back(Hashing(CRC64NVME), whole, head)
             return upload.op.receipt(finding, digests={"crc64nvme": whole.hex()}, **facts)
         layout = Layout(bodies[0].length)
         finding = (
-            upload.judge(expected, head, size, self._checksums(bodies))
+            upload.judge(expected, head, size, checksums)
             or judge_assembled(expected, bare(answer.get("ETag")), head.etag)
             or upload.read_back(Hashing(layout=layout), digest_of(expected), head)
         )

@@ -25,6 +25,7 @@ from object_clerk import (
     Verdict,
     connection,
     exceptions,
+    lane,
 )
 from object_clerk.retry import Operation
 from object_clerk.testing import (
@@ -340,3 +341,4 @@ def _set_clock_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "datetime", late)
     clock = types.SimpleNamespace(**{**vars(time), "time": lambda: time.time() - SKEW_S})
     monkeypatch.setattr(exceptions, "time", clock)
+    monkeypatch.setattr(lane, "time", clock)

@@ -217,6 +217,27 @@ class TestE10ServersThatStoreOtherBytes:
         assert verdicts == [Verdict.TRANSPORT, Verdict.CONTENT]
         assert "rewrite_response_header" in stage.fired
 
+    @pytest.mark.parametrize("given", [True, False], ids=["given", "not given"])
+    def test_e10_first_upload_shows_whether_a_crc64nvme_is_given(
+        self, stage: Stage, given: bool
+    ) -> None:
+        """It carries an MD5 as well, and is proved by that; only where it is, the next has none."""
+        clerk = _with_crc64nvme(stage)
+        clerk.endpoint.gives_crc64nvme = False
+        if not given:
+            stage.proxy.add(rewrite_response_header(CRC64NVME, None, method="HEAD", times=None))
+
+        sent: list[bool] = []
+        for _ in range(2):
+            before = len(stage.sent("PUT", "key", "partNumber"))
+            assert clerk.upload_object(LARGE, stage.bucket, "key").verdict is Verdict.CONTENT
+            parts = stage.sent("PUT", "key", "partNumber")[before:]
+            (has_md5,) = {each.request_header("content-md5") is not None for each in parts}
+            sent.append(has_md5)
+
+        assert sent == [True, not given]
+        assert stage.stored("key") == LARGE
+
     @pytest.mark.companion
     def test_e10_e18_without_its_guard_the_wrong_part_is_published(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -311,6 +332,7 @@ def _with_crc64nvme(stage: Stage) -> ObjectClerk:
     stage.learn(clerk)
     if clerk.endpoint.crc64nvme is not Support.HONOURED:
         pytest.skip("this server checks no CRC64NVME, or awscrt is missing")
+    clerk.endpoint.gives_crc64nvme = True
     return clerk
 
 
