@@ -26,6 +26,7 @@ from object_clerk.exceptions import (
     translate,
 )
 from object_clerk.lane import FastLane
+from object_clerk.lane.moment import moment
 from object_clerk.lane.wire import ask_for_checksums
 from object_clerk.locks import ForkSafeLock
 from object_clerk.retry import Operation, RetryBudget, retried
@@ -124,6 +125,10 @@ class Connection:
         try:
             # A session of its own: boto3's default session is not safe to use from threads.
             core = botocore.session.get_session()
+            # By default dateutil reads times, which takes two thirds of a listing by boto3.
+            core.get_component("response_parser_factory").set_parser_defaults(
+                timestamp_parser=moment
+            )
             session = boto3.session.Session(botocore_session=core)
             verify = (
                 config.ca_bundle

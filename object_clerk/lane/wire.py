@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import email.utils
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from botocore.utils import parse_timestamp
-
 from object_clerk.lane import xml
+from object_clerk.lane.moment import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
     from botocore.model import OperationModel, Shape, StructureShape
 
@@ -185,7 +182,7 @@ class Plan:
             found.setdefault(member, {})
         if text := found.get("ExpiresString"):
             try:
-                found["Expires"] = _timestamp(text)
+                found["Expires"] = moment(text)
             except (ValueError, RuntimeError):  # it is whatever the uploader said
                 del seen["expires"]
         if self.streams:
@@ -238,27 +235,13 @@ def _readers(members: Mapping[str, Shape]) -> Iterable[tuple[str, _Reader]]:
         "integer": int,
         "long": int,
         "boolean": "true".__eq__,
-        "timestamp": _timestamp,
+        "timestamp": moment,
     }
     for member, shape in members.items():
         if member == "Expires":  # as boto3: it need not be a time
             yield "expires", _Reader("ExpiresString", str)
         elif (name := _at(shape, "header")) and shape.type_name in values:
             yield name, _Reader(member, values[shape.type_name])
-
-
-_HTTP_DATE = re.compile(
-    r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [1-9][0-9]{3} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
-)
-
-
-def _timestamp(text: str) -> datetime:
-    if _HTTP_DATE.fullmatch(text):
-        try:
-            return email.utils.parsedate_to_datetime(text)
-        except ValueError:  # botocore's error is as good as any
-            pass
-    return parse_timestamp(text)
 
 
 def _copy_source(source: Any) -> str:

@@ -20,7 +20,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-from botocore.utils import parse_timestamp
+from object_clerk.lane.moment import ISO, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -257,22 +257,12 @@ def _one(convert: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 
 #: The one form of a timestamp that is read without botocore's parser, which reads many, slowly.
-_MOMENT: Final = (
-    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3})?Z"
-)
-_is_moment: Final = re.compile(_MOMENT).fullmatch
-
-
-def _moment(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text) if _is_moment(text) else parse_timestamp(text)
-
-
 _CONVERT: Final[dict[str, Callable[[str], Any]]] = {
     "string": str,
     "integer": int,
     "long": int,
     "boolean": "true".__eq__,
-    "timestamp": _moment,
+    "timestamp": moment,
 }
 
 
@@ -340,7 +330,7 @@ def _plain(output: _Output, *tags: str) -> _Plain | None:
     for at, tag in enumerate(tags, 1):
         member = members.get(tag)
         is_moment = member is not None and member.is_moment
-        pattern += f"<{tag}>({_MOMENT if is_moment else _TEXT})</{tag}>"
+        pattern += f"<{tag}>({ISO if is_moment else _TEXT})</{tag}>"
         if member is None:
             continue
         if member.convert is None:
