@@ -192,8 +192,9 @@ class Connection:
 
     def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         client = self.client  # first: it makes the lane too
-        if self._lane is not None:
-            answer = self._lane.call(method, parameters, self._clock_ahead_s)
+        lane = self._lane  # another thread may take it away, to ask for fresh credentials
+        if lane is not None:
+            answer = lane.call(method, parameters, self._clock_ahead_s)
             if answer is not None:
                 return answer
         return cast("dict[str, Any]", getattr(client, method)(**parameters))

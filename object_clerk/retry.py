@@ -330,8 +330,8 @@ def retried(
         try:
             return attempt()
         except ObjectClerkException as error:
-            first = error
-        return _Loop(op).go_on(first, attempt)
+            failed = [error]
+        return _Loop(op).go_on(failed, attempt)
 
     return wrapper
 
@@ -345,12 +345,16 @@ class _Loop:
         self.attempts = 0
         self.last: ObjectClerkException | None = None
 
-    def go_on(self, first: ObjectClerkException, attempt: Callable[[], R]) -> R:
-        """Make more attempts while they may help, after one that has failed with ``first``."""
+    def go_on(self, failed: list[ObjectClerkException], attempt: Callable[[], R]) -> R:
+        """Make more attempts while they may help, after one that has failed.
+
+        Its error is taken out of the list, so that what it holds does not outlive the next one.
+        """
 
         def another() -> R:
-            if self.last is None:
-                raise first  # what tenacity takes for the first attempt is over
+            if failed:
+                raise failed.pop()  # what tenacity takes for the first attempt is over
+            assert self.last is not None
             if self.op.remaining_s <= 0:
                 self.last.gave_up = self._out_of_time()
                 raise self.last

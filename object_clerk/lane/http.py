@@ -23,8 +23,12 @@ from object_clerk.lane.response import Response
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: How much of a body is read at once to be sent.
-BLOCK_BYTES = 1 << 20
+#: How much of a body is sent at once. The timeout is for each such piece, so that a line that is
+#: slow, but not silent, is not given up.
+BLOCK_BYTES = 128 << 10
+
+#: What is raised where a connection breaks, or what comes makes no sense: sizes, for example.
+BROKEN = (OSError, http.client.HTTPException, ValueError, OverflowError, MemoryError)
 
 #: A body of up to so many bytes is sent with its headers: copying it costs less than to send twice.
 ONE_SEND_BYTES = 64 << 10
@@ -94,7 +98,7 @@ class Body:
             self._finish(keep=False)
             if isinstance(error, TimeoutError):
                 raise boto.ReadTimeoutError(endpoint_url=str(self._origin), error=error) from error
-            if isinstance(error, (OSError, http.client.HTTPException)):
+            if isinstance(error, BROKEN):
                 raise boto.ResponseStreamingError(error=error) from error
             raise
 
@@ -206,7 +210,9 @@ class Wire:
         while connection := _popped(idle):
             poll = select.poll()
             poll.register(connection, select.POLLIN)
-            if not poll.poll(0):
+            # TLS may have read more than was asked for, which the socket does not show.
+            waiting = isinstance(connection, ssl.SSLSocket) and connection.pending()
+            if not waiting and not poll.poll(0):
                 return connection
             connection.close()
         return None
@@ -289,31 +295,34 @@ def _speaking(origin: Origin) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise boto.ReadTimeoutError(endpoint_url=str(origin), error=error) from error
-    except (OSError, http.client.HTTPException) as error:
+    except BROKEN as error:
         raise boto.ConnectionClosedError(endpoint_url=str(origin), error=error) from error
 
 
 def _send(connection: socket.socket, head: bytes, body: Any, origin: Origin) -> Exception | None:
     """Send a request; if the server hangs up meanwhile, the error: it may have said why."""
-    if not hasattr(body, "read"):
-        body = body or b""
-        if len(body) <= ONE_SEND_BYTES:
-            return _sent(connection, head + body, origin)
-        return _sent(connection, head, origin) or _sent(connection, body, origin)
-    broken = _sent(connection, head, origin)
-    # What the source raises is not the connection's fault, even if it is an OSError.
-    while not broken and (block := body.read(BLOCK_BYTES)):
-        broken = _sent(connection, block, origin)
-    return broken
-
-
-def _sent(connection: socket.socket, data: bytes, origin: Origin) -> Exception | None:
-    with _speaking(origin):
-        try:
-            connection.sendall(data)
-        except (ConnectionError, ssl.SSLError) as error:
-            return error
+    for block in _blocks(head, body):
+        with _speaking(origin):
+            try:
+                connection.sendall(block)
+            except (ConnectionError, ssl.SSLError) as error:
+                return error
     return None
+
+
+def _blocks(head: bytes, body: Any) -> Iterator[bytes | memoryview]:
+    """A request in pieces. What the source raises is not the connection's fault."""
+    if hasattr(body, "read"):
+        yield head
+        while block := body.read(BLOCK_BYTES):
+            yield block
+    elif len(body or b"") <= ONE_SEND_BYTES:
+        yield head + (body or b"")
+    else:
+        yield head
+        view = memoryview(body)
+        for start in range(0, len(view), BLOCK_BYTES):
+            yield view[start : start + BLOCK_BYTES]
 
 
 def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 LONGEST_LINE = 1 << 16
 MOST_HEADERS = 100
 
+#: Answers 100 before the real one.
+MOST_CONTINUES = 10
+
+_FRAMING = ("content-length", "transfer-encoding")
+
 _STATUS = re.compile(rb"(HTTP/\S+)[ \t]+([1-9][0-9]{2})(?:\s.*)?", re.DOTALL)
 
 
@@ -41,10 +46,11 @@ class Response(http.client.HTTPResponse):
         Raises:
             http.client.HTTPException: it is no answer of HTTP.
         """
-        status = 100
-        while status == 100:
+        for _ in range(MOST_CONTINUES):
             version, status = self._status()
             first = self._headers()
+            if status != 100:
+                break
         self.code = self.status = status
         connection = first.get("connection", "").lower()
         if version in (b"HTTP/1.0", b"HTTP/0.9"):
@@ -55,14 +61,21 @@ class Response(http.client.HTTPResponse):
             self.will_close = "close" in connection
         else:
             raise http.client.UnknownProtocol(version.decode("latin-1"))
-        self.chunked = first.get("transfer-encoding", "").lower() == "chunked"
+        encoding = first.get("transfer-encoding", "").strip().lower()
+        length = first.get("content-length", "").strip()
+        has_none = status in (204, 304) or status < 200
+        self.chunked = encoding == "chunked" and not has_none and not self._is_head
         self.chunk_left = None
         self.length = None
-        length = first.get("content-length", "").strip()
-        if status in (204, 304) or status < 200 or self._is_head:
+        if has_none or self._is_head:
             self.length = 0
-        elif not self.chunked and length.isascii() and length.isdigit():
+        elif not encoding and length.isascii() and length.isdigit():
             self.length = int(length)
+        # Where it is not clear where an answer ends, nothing that follows can be trusted.
+        said_twice = any("," in value for name, value in self.lines if name.lower() in _FRAMING)
+        stray = has_none and (encoding or length not in ("", "0")) and status != 304
+        if said_twice or stray or (encoding and length) or encoding not in ("", "chunked"):
+            self.will_close = True
         if self.length is None and not self.chunked:
             self.will_close = True  # nothing else will tell where the body ends
 

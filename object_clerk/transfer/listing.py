@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -77,8 +79,10 @@ class Listing:
             error.concerning("list_objects", self._parameters["Bucket"], None)
             self._error = error
             raise
-        except KeyboardInterrupt:
-            self._error = OperationCancelled("the listing was interrupted")
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._error = OperationCancelled(f"the listing was broken off: {type(error).__name__}")
             raise
         if self._left is not None:
             self._left -= 1
@@ -126,21 +130,24 @@ class _Ahead:
 
     def __init__(self, op: Operation, connection: Connection, parameters: dict[str, Any]) -> None:
         self._op = op
+        self._fetch = functools.partial(_page, op, connection, dict(parameters))
         self._found: Future[dict[str, Any]] = Future()
-        # A daemon, since nobody has to wait for what nobody will read.
-        threading.Thread(
-            target=self._fetch, args=(connection, dict(parameters)), name=op.name, daemon=True
-        ).start()
-
-    def _fetch(self, connection: Connection, parameters: dict[str, Any]) -> None:
+        self._pid = os.getpid()
         try:
-            self._found.set_result(_page(self._op, connection, parameters))
+            # A daemon, since nobody has to wait for what nobody will read.
+            threading.Thread(target=self._run, name=op.name, daemon=True).start()
+        except RuntimeError:
+            self._pid = 0  # there is no thread to be had
+
+    def _run(self) -> None:
+        try:
+            self._found.set_result(self._fetch())
         except BaseException as error:  # noqa: BLE001 - it is raised where the page is needed
             self._found.set_exception(error)
 
     def page(self) -> dict[str, Any]:
-        """Wait for the page."""
-        return self._found.result()
+        """The page, fetched here and now if no thread of this process is at it."""
+        return self._found.result() if self._pid == os.getpid() else self._fetch()
 
     def __enter__(self) -> _Ahead:
         return self

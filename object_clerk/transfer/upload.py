@@ -654,7 +654,8 @@ class _PartSender:
     def _checksum_at_complete(self, whole: bytes) -> dict[str, str]:
         """What has the server compare the whole before it is visible, where it was seen to."""
         honoured = self._upload.connection.endpoint.full_object is Support.HONOURED
-        if not honoured or self._crc is not CRC64NVME:
+        # Beside an MD5 the object is to show what the server makes of the parts by itself.
+        if not honoured or self._crc is not CRC64NVME or MD5 in self._algorithms:
             return {}
         return {CRC64NVME.member: in_header(whole), "ChecksumType": "FULL_OBJECT"}
 

@@ -322,6 +322,12 @@ class TestChecked:
     def test_equal_checksum_proves_the_content(self, etag: str | None, value: str) -> None:
         assert self.judge(Head(etag, SIZE, {self.MEMBER: value})) is Verdict.CONTENT
 
+    def test_an_etag_of_other_parts_contradicts_it(self) -> None:
+        """A server that keeps what it is told would give the checksum back all the same."""
+        other = composite_etag([OTHER, OTHER])
+        assert self.judge(Head(other, SIZE, {self.MEMBER: "right"})) is None
+        assert self.judge(Head(other, SIZE, {self.MEMBER: "right", **KMS})) is Verdict.CONTENT
+
     @pytest.mark.parametrize("etag", [COMPOSITE, md5(OTHER), OPAQUE, None])
     def test_another_checksum_must_be_read_back(self, etag: str | None) -> None:
         assert self.judge(Head(etag, SIZE, {self.MEMBER: "wrong"})) is None

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import http.client
+import io
 import os
 import socket
 import ssl
@@ -13,14 +14,14 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trustme
 from botocore import exceptions as boto
 
 from object_clerk.exceptions import ObjectClerkTimeoutException, ObjectSaveException
-from object_clerk.lane.http import Origin, Wire, tls
+from object_clerk.lane.http import BLOCK_BYTES, ONE_SEND_BYTES, Origin, Wire, _send, tls
 from object_clerk.lane.response import Response
 from object_clerk.retry import Operation, Patience
 from tests.unit import lanes
@@ -222,7 +223,44 @@ class Source:
         return block
 
 
+class Sink:
+    """A socket that notes what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        self.sent.append(bytes(data))
+
+
+@pytest.mark.parametrize("size", [0, 1, ONE_SEND_BYTES, ONE_SEND_BYTES + 1, 5 * BLOCK_BYTES + 1])
+def test_no_piece_is_so_large_that_a_slow_line_would_time_out(size: int) -> None:
+    """The timeout is for all of what is handed to the socket at once."""
+    sink, body = Sink(), bytes(range(256)) * (size // 256) + bytes(size % 256)
+    assert _send(cast("socket.socket", sink), b"head", body, Origin("http", "x", 1)) is None
+    assert b"".join(sink.sent) == b"head" + body
+    assert max(map(len, sink.sent)) <= BLOCK_BYTES
+    assert len(sink.sent) == (1 if size <= ONE_SEND_BYTES else 1 + -(-size // BLOCK_BYTES))
+
+
 class TestReuse:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            b"204 No Content\r\nContent-Length: 5\r\n\r\n",
+            b"204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+            b"200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked \r\n\r\n0\r\n\r\n",
+        ],
+    )
+    def test_not_where_an_answer_may_end_elsewhere(
+        self, serve: Callable[..., Server], wire: Wire, headers: bytes
+    ) -> None:
+        server = serve(answering(b"HTTP/1.1 " + headers))
+        for _ in range(2):
+            assert ask(wire, server, method="DELETE").status in (200, 204)
+        assert server.connections == 2
+
     def test_one_connection_for_many_requests(
         self, serve: Callable[..., Server], wire: Wire
     ) -> None:
@@ -414,6 +452,9 @@ class TestAnswers:
             b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive!",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfi",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnumber\r\nfive!\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nfive!\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nfive!",
+            b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
         ],
     )
     def test_nonsense(self, serve: Callable[..., Server], wire: Wire, answer: bytes) -> None:
@@ -721,6 +762,24 @@ def context_for(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 class TestTls:
+    def test_what_came_after_an_answer_is_not_the_next_one(
+        self,
+        serve: Callable[..., Server],
+        wires: Callable[..., Wire],
+        authority: trustme.CA,
+        trust: str,
+    ) -> None:
+        """The rest of a record waits where the socket does not show it."""
+        forged = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforged!"
+        # Both are in one record, and the headers are just what is read at once.
+        begin, end = b"HTTP/1.1 200 OK\r\nX: ", b"\r\nContent-Length: 7\r\n\r\n"
+        answer = begin + b"x" * (io.DEFAULT_BUFFER_SIZE - len(begin + end)) + end
+        server = serve(answering(answer + forged), context_for(authority, "127.0.0.1"))
+        wire = wires(verify=trust)
+        assert ask(wire, server, method="HEAD").status == 200
+        ask(wire, server, method="HEAD")
+        assert server.connections == 2
+
     def test_right(
         self,
         serve: Callable[..., Server],

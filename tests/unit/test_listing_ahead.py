@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,6 +48,10 @@ class Store:
         if page == PAGES - 1:
             return {"Contents": keys, "IsTruncated": False}
         return {"Contents": keys, "IsTruncated": True, "NextContinuationToken": str(page + 1)}
+
+    def call_at_once(self, op: Operation, method: str, **parameters: Any) -> dict[str, Any]:
+        self.hold.set()
+        return Store.call(self, op, method, **parameters)
 
     def listing(self, limit: int | None = None) -> Listing:
         return Listing(
@@ -114,6 +119,42 @@ def test_error_of_a_page_is_raised_where_the_page_begins() -> None:
         next(listing)
     with pytest.raises(BucketNotFoundException, match="gone"):
         next(listing)  # it must not look like the end
+
+
+def test_no_thread_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    store = Store()
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    assert [entry["Key"] for entry in store.listing()] == keys(AHEAD_ENTRIES)
+    assert store.asked == PAGES
+
+
+def test_fork_does_not_wait_for_the_thread_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    store.hold.clear()
+    listing = store.listing()
+    for _ in range(AHEAD_ENTRIES // 2 + 1):
+        next(listing)
+    assert store.asked_again.wait(30)
+    child = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
+    store.call = store.call_at_once  # type: ignore[method-assign]
+
+    assert len([next(listing) for _ in range(AHEAD_ENTRIES)]) == AHEAD_ENTRIES
+    store.hold.set()
+
+
+def test_what_breaks_it_off_does_not_look_like_the_end() -> None:
+    store = Store(10)
+    listing = store.listing()
+    store.error = cast("Exception", SystemExit())
+    with pytest.raises(SystemExit):
+        list(listing)
+    with pytest.raises(OperationCancelled, match="SystemExit"):
+        next(listing)
 
 
 def test_listing_that_is_thrown_away_stops_what_it_began() -> None:
