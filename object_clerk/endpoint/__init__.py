@@ -55,7 +55,7 @@ class Endpoint:
         object_size: of the size of the whole there.
         copies_parts: False once the server gave no answer to the copy of a part.
         gives_crc64nvme: whether the object of an upload in parts was seen to come back with the
-            CRC64NVME that was sent, so that it needs no MD5 beside it.
+            CRC64NVME that was sent, so that it needs no MD5 beside it; None before the first.
         etag_is_md5: False once an object was seen whose ETag is not its MD5.
         versioning: HONOURED if the bucket examined keeps versions, IGNORED if it never did,
             REFUSED if it ceased to.
@@ -83,7 +83,7 @@ class Endpoint:
         self.object_size = Support.UNKNOWN
         self.versioning = Support.UNKNOWN
         self.left_behind: tuple[str, ...] = ()
-        self.gives_crc64nvme = False
+        self.gives_crc64nvme: bool | None = None
         self.etag_is_md5 = True
         self.copies_parts = True
         self._details: dict[str, str] = {}
@@ -123,7 +123,7 @@ class Endpoint:
             key: as for :meth:`learn`.
         """
         with self._lock:
-            if self._is_open("crc64nvme", bucket):
+            if self.gives_crc64nvme is not False and self._is_open("crc64nvme", bucket):
                 found = ask_crc64nvme(call, insist, bucket, key, self.crc32)
                 self._found(bucket, {"crc64nvme": found})
                 log.debug("%s", self.report())
