@@ -65,7 +65,7 @@ class Clerk(Library):
             small = {"transfer_config": {"multipart_threshold": PART_BYTES}}
             with object_clerk.ObjectClerk(**self.settings | small) as first:
                 first.upload_object(bytes(PART_BYTES), self.job.bucket, f"{WARM}part")
-                given = getattr(first.endpoint, "gives_crc64nvme", False)
+                given = getattr(first.endpoint, "gives_crc64nvme", None)
             self.clerk.endpoint.gives_crc64nvme = given
         super().warm_up()
 
