@@ -38,7 +38,9 @@ FILES = {
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": SOURCE_ROOT, **variables}
+    # How wide the terminal of whoever runs the tests is must not matter (pytest-xdist tells it).
+    own = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return {**own, "PYTHONPATH": SOURCE_ROOT, **variables}
 
 
 def run(

@@ -102,6 +102,9 @@ class TestDoctor:
         table, _, helping = done.stdout.partition("\nWhat helps:\n")
         for each in FEATURES:
             (row,) = [line for line in table.splitlines() if line.startswith(f"{each.label} ")]
+            if each.name == "crc64nvme":  # moto looks at no CRC32 either
+                assert "not asked, since no CRC32 is checked" in row
+                continue
             assert each.honoured in row or each.missing in row
         assert "Copy If-None-Match" in helping
         assert "let each key have one writer" in helping
