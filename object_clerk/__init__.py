@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ObjectClerkConnectionException,
         ObjectClerkException,
         ObjectClerkFileException,
+        ObjectClerkOperationException,
         ObjectClerkParameterException,
         ObjectClerkServerAuthException,
         ObjectClerkServerInternalException,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         ObjectUnverifiable,
         ObjectVerificationException,
         PreconditionFailed,
+        SourceNotFound,
         UnsupportedError,
     )
     from object_clerk.receipt import (
@@ -68,6 +70,7 @@ __all__ = [
     "ObjectClerkConnectionException",
     "ObjectClerkException",
     "ObjectClerkFileException",
+    "ObjectClerkOperationException",
     "ObjectClerkParameterException",
     "ObjectClerkServerAuthException",
     "ObjectClerkServerInternalException",
@@ -80,6 +83,7 @@ __all__ = [
     "PreconditionFailed",
     "Receipt",
     "RetryPolicy",
+    "SourceNotFound",
     "SweptUpload",
     "UnfinishedUpload",
     "UnsupportedError",

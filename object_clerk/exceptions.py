@@ -3,26 +3,28 @@
 The tree::
 
     ObjectClerkException
-    ├── ObjectClerkServerInternalException     the server failed or was busy (5xx, throttling)
-    │   └── ObjectClerkConnectionException     it was not reached or hung up    (ConnectionError)
-    ├── ObjectClerkServerAuthException         it refused our credentials       (PermissionError)
-    ├── ObjectClerkTimeoutException            the call's deadline passed       (TimeoutError)
-    ├── ObjectNotFoundException                no such object, version, upload  (FileNotFoundError)
-    │   └── BucketNotFoundException            no such bucket
-    ├── ObjectVerificationException            the bytes are not what they should be
-    │   └── ObjectUnverifiable                 nothing proves that they are
-    ├── ObjectChanged                          replaced by somebody while we worked
-    ├── PreconditionFailed                     an If-Match or If-None-Match did not hold
-    │   └── DestinationExists                  if_absent was asked for, and it is there
-    ├── UnsupportedError                       this server cannot do that   (NotImplementedError)
-    ├── ObjectSaveException                    the source of an upload is unfit
-    ├── ObjectClerkFileException               a local file could not be written   (OSError)
-    ├── MoveIncomplete                         copied and proved, source not deleted
-    ├── DeleteIncomplete                       some of many keys were not deleted
+    ├── ObjectClerkOperationException              the operation failed             (RuntimeError)
+    │   ├── ObjectClerkServerInternalException the server failed or was busy (5xx, throttling)
+    │   │   └── ObjectClerkConnectionException it was not reached or hung up    (ConnectionError)
+    │   ├── ObjectClerkServerAuthException     it refused our credentials       (PermissionError)
+    │   ├── ObjectClerkTimeoutException        the call's deadline passed       (TimeoutError)
+    │   ├── ObjectNotFoundException            no such object, version, upload  (FileNotFoundError)
+    │   │   └── BucketNotFoundException        no such bucket
+    │   ├── ObjectVerificationException        the bytes are not what they should be
+    │   │   └── ObjectUnverifiable             nothing proves that they are
+    │   ├── ObjectChanged                      replaced by somebody while we worked
+    │   ├── PreconditionFailed                 an If-Match or If-None-Match did not hold
+    │   │   └── DestinationExists              if_absent was asked for, and it is there
+    │   ├── UnsupportedError                   this server cannot do that   (NotImplementedError)
+    │   ├── ObjectSaveException                the source of an upload is unfit
+    │   │   └── SourceNotFound                 there is no such file  (FileNotFoundError)
+    │   ├── ObjectClerkFileException           a local file could not be written   (OSError)
+    │   ├── MoveIncomplete                     copied and proved, source not deleted
+    │   ├── DeleteIncomplete                   some of many keys were not deleted
+    │   └── OperationCancelled                 a sibling part failed first
     ├── ObjectClerkParameterException          a bad argument                      (ValueError)
     ├── ObjectClerkTypeException               an argument of the wrong type       (TypeError)
-    ├── ObjectClerkConfigurationException      bad settings                        (ValueError)
-    └── OperationCancelled                     a sibling part failed first
+    └── ObjectClerkConfigurationException      bad settings                        (ValueError)
 
 Each carries ``operation``, ``bucket``, ``key``, ``code``, ``status``, ``request_id`` and
 ``attempts``, survives pickling, and is raised from its cause.
@@ -131,13 +133,18 @@ class ObjectClerkException(Exception):
 
 
 def _rebuild(cls: type[ObjectClerkException], state: dict[str, Any]) -> ObjectClerkException:
-    error = cls.__new__(cls)
+    # Of two builtin bases only the one with more in it may make the object.
+    error = (OSError if issubclass(cls, OSError) else Exception).__new__(cls)
     Exception.__init__(error, state.get("message", ""))
     error.__dict__.update(state)
     return error
 
 
-class ObjectClerkServerInternalException(ObjectClerkException):
+class ObjectClerkOperationException(ObjectClerkException, RuntimeError):
+    """Something failed on the way; the arguments were not at fault."""
+
+
+class ObjectClerkServerInternalException(ObjectClerkOperationException):
     """The server failed or was too busy, for as long as we were willing to ask."""
 
 
@@ -145,15 +152,15 @@ class ObjectClerkConnectionException(ObjectClerkServerInternalException, Connect
     """The server could not be reached, or the connection broke."""
 
 
-class ObjectClerkServerAuthException(ObjectClerkException, PermissionError):
+class ObjectClerkServerAuthException(ObjectClerkOperationException, PermissionError):
     """The server refused: unknown or expired credentials, a bad signature, no permission."""
 
 
-class ObjectClerkTimeoutException(ObjectClerkException, TimeoutError):
+class ObjectClerkTimeoutException(ObjectClerkOperationException, TimeoutError):
     """The deadline of the call passed."""
 
 
-class ObjectNotFoundException(ObjectClerkException, FileNotFoundError):
+class ObjectNotFoundException(ObjectClerkOperationException, FileNotFoundError):
     """There is no such object, version or upload."""
 
 
@@ -163,7 +170,7 @@ class BucketNotFoundException(ObjectNotFoundException):
     hint = "Buckets are never created here: create it with your store's own tools"
 
 
-class ObjectVerificationException(ObjectClerkException):
+class ObjectVerificationException(ObjectClerkOperationException):
     """The bytes differ from what they were proved to be."""
 
 
@@ -173,27 +180,31 @@ class ObjectUnverifiable(ObjectVerificationException):
     hint = "verify_checksum=False accepts the bytes without proof"
 
 
-class ObjectChanged(ObjectClerkException):
+class ObjectChanged(ObjectClerkOperationException):
     """Somebody replaced or removed the object while it was being worked on."""
 
 
-class PreconditionFailed(ObjectClerkException):
+class PreconditionFailed(ObjectClerkOperationException):
     """The server found that the condition sent with the request does not hold."""
 
 
 class DestinationExists(PreconditionFailed, FileExistsError):
-    """There is an object under the key already, and it was to be made only if there is none."""
+    """What was to be made only if there is none is there already."""
 
 
-class UnsupportedError(ObjectClerkException, NotImplementedError):
+class UnsupportedError(ObjectClerkOperationException, NotImplementedError):
     """The server cannot do what was asked, or was not seen to do it; nothing was changed."""
 
 
-class ObjectSaveException(ObjectClerkException):
+class ObjectSaveException(ObjectClerkOperationException):
     """The source of an upload is missing, unreadable, empty, or changed underway."""
 
 
-class ObjectClerkFileException(ObjectClerkException, OSError):
+class SourceNotFound(ObjectSaveException, FileNotFoundError):
+    """There is no such file to upload."""
+
+
+class ObjectClerkFileException(ObjectClerkOperationException, OSError):
     """A local file could not be written."""
 
 
@@ -209,11 +220,11 @@ class ObjectClerkConfigurationException(ObjectClerkException, ValueError):
     """A setting is impossible; nothing was sent."""
 
 
-class OperationCancelled(ObjectClerkException):
+class OperationCancelled(ObjectClerkOperationException):
     """This part stopped because another part of the same operation failed."""
 
 
-class MoveIncomplete(ObjectClerkException):
+class MoveIncomplete(ObjectClerkOperationException):
     """The object was copied and the copy proved, but the source still exists.
 
     Running the move again is safe. ``receipt`` is the copy's.
@@ -222,7 +233,7 @@ class MoveIncomplete(ObjectClerkException):
     receipt: Receipt | None = None
 
 
-class DeleteIncomplete(ObjectClerkException):
+class DeleteIncomplete(ObjectClerkOperationException):
     """Some of the keys of a bulk delete were not deleted; ``outcomes`` tells for each."""
 
     outcomes: Sequence[DeleteOutcome] = ()
@@ -272,6 +283,10 @@ ERROR_CODES: Mapping[str, tuple[type[ObjectClerkException], Failure]] = {
         (ObjectVerificationException, Failure.INTEGRITY),
     ),
     "PreconditionFailed": (PreconditionFailed, Failure.FINAL),
+    **dict.fromkeys(
+        ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"),
+        (DestinationExists, Failure.FINAL),
+    ),
 }  # fmt: skip
 
 #: HTTP status -> the same, for answers whose code is unknown or missing (HEAD has no body).
@@ -281,7 +296,7 @@ _STATUSES: Mapping[int, tuple[type[ObjectClerkException], Failure]] = {
     403: (_DENIED, Failure.FINAL),
     404: (ObjectNotFoundException, Failure.FINAL),
     408: (_FAILED, Failure.TRANSIENT),
-    409: (ObjectClerkException, Failure.FINAL),
+    409: (ObjectClerkOperationException, Failure.FINAL),
     412: (PreconditionFailed, Failure.FINAL),
     429: (_FAILED, Failure.THROTTLED),
 }
@@ -372,7 +387,7 @@ def _by_status(status: int | None) -> tuple[type[ObjectClerkException], Failure]
     # reports in the body of an answer it had already begun.
     if status is not None and (status == 200 or (status >= 500 and status != 501)):
         return _FAILED, Failure.TRANSIENT
-    return ObjectClerkException, Failure.FINAL
+    return ObjectClerkOperationException, Failure.FINAL
 
 
 #: S3 refuses requests whose time is further off (Amazon S3 API reference, "Error responses").
@@ -441,4 +456,4 @@ def _from_transport(error: BaseException) -> ObjectClerkException:
     # A few errors of sockets and TLS come through botocore as they are.
     if isinstance(error, OSError) or type(error).__module__.startswith("urllib3."):
         return ObjectClerkConnectionException(said, failure=Failure.AMBIGUOUS)
-    return ObjectClerkException(f"{type(error).__name__}: {said}")
+    return ObjectClerkOperationException(f"{type(error).__name__}: {said}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from object_clerk.checksum.algorithm import SHA256, Algorithm, digests_of
-from object_clerk.exceptions import ObjectClerkTypeException, ObjectSaveException
+from object_clerk.exceptions import ObjectClerkTypeException, ObjectSaveException, SourceNotFound
 from object_clerk.lane.wire import Streamed
 
 if TYPE_CHECKING:
@@ -307,6 +307,7 @@ def open_source(data: object) -> SizedSource | Pipe:
 
     Raises:
         ObjectClerkTypeException: it is none of these, or a stream of text.
+        SourceNotFound: there is no such file.
         ObjectSaveException: the file or stream cannot be read.
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
@@ -381,4 +382,6 @@ def _reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ObjectSaveException(f"{name} cannot be read: {reason}") from error
+        missing = isinstance(error, FileNotFoundError)
+        kind = SourceNotFound if missing else ObjectSaveException
+        raise kind(f"{name} cannot be read: {reason}") from error

@@ -23,10 +23,11 @@ CLASSES = [
     if inspect.isclass(cls) and issubclass(cls, ObjectClerkException)
 ]
 
-DENIED, SERVER, MISSING = (
+DENIED, SERVER, MISSING, FAILED = (
     e.ObjectClerkServerAuthException,
     e.ObjectClerkServerInternalException,
     e.ObjectNotFoundException,
+    e.ObjectClerkOperationException,
 )
 
 
@@ -95,11 +96,11 @@ class TestAnswers:
             ("XAmzContentSHA256Mismatch", 400, e.ObjectVerificationException, Failure.INTEGRITY),
             ("PreconditionFailed", 412, e.PreconditionFailed, Failure.FINAL),
             ("412", 412, e.PreconditionFailed, Failure.FINAL),
-            ("NotImplemented", 501, ObjectClerkException, Failure.FINAL),
-            ("InvalidRequest", 400, ObjectClerkException, Failure.FINAL),
-            ("EntityTooLarge", 400, ObjectClerkException, Failure.FINAL),
-            ("409", 409, ObjectClerkException, Failure.FINAL),
-            ("", None, ObjectClerkException, Failure.FINAL),
+            ("NotImplemented", 501, FAILED, Failure.FINAL),
+            ("InvalidRequest", 400, FAILED, Failure.FINAL),
+            ("EntityTooLarge", 400, FAILED, Failure.FINAL),
+            ("409", 409, FAILED, Failure.FINAL),
+            ("", None, FAILED, Failure.FINAL),
         ],
     )  # fmt: skip
     def test_code_and_status_decide(
@@ -241,8 +242,8 @@ class TestTransport:
              e.ObjectClerkConfigurationException, Failure.FINAL),
             (ConnectionResetError("reset"), e.ObjectClerkConnectionException, Failure.AMBIGUOUS),
             (TimeoutError("slow"), e.ObjectClerkConnectionException, Failure.AMBIGUOUS),
-            (TypeError("a bytes-like object is required"), ObjectClerkException, Failure.FINAL),
-            (ZeroDivisionError(), ObjectClerkException, Failure.FINAL),
+            (TypeError("a bytes-like object is required"), FAILED, Failure.FINAL),
+            (ZeroDivisionError(), FAILED, Failure.FINAL),
         ],
     )  # fmt: skip
     def test_kind_decides(
@@ -290,10 +291,20 @@ class TestClasses:
             (e.ObjectClerkConnectionException, e.ObjectClerkServerInternalException),
             (e.BucketNotFoundException, e.ObjectNotFoundException),
             (e.ObjectUnverifiable, e.ObjectVerificationException),
+            (e.SourceNotFound, builtins.FileNotFoundError),
         ],
     )
     def test_bases(self, cls: type[Exception], base: type[Exception]) -> None:
         assert issubclass(cls, base)
+
+    def test_failures_are_runtime_errors_and_bad_arguments_are_not(self) -> None:
+        arguments = {
+            e.ObjectClerkException,
+            e.ObjectClerkParameterException,
+            e.ObjectClerkTypeException,
+            e.ObjectClerkConfigurationException,
+        }
+        assert {cls for cls in CLASSES if not issubclass(cls, RuntimeError)} == arguments
 
     def test_all_have_one_root(self) -> None:
         """Check 29: all exceptions derive from ObjectClerkException."""
@@ -406,6 +417,8 @@ _BY_CODE = {
     "NoSuchUpload": (MISSING, Failure.FINAL),
     "NoSuchBucket": (e.BucketNotFoundException, Failure.FINAL),
     "PreconditionFailed": (e.PreconditionFailed, Failure.FINAL),
+    "BucketAlreadyExists": (e.DestinationExists, Failure.FINAL),
+    "BucketAlreadyOwnedByYou": (e.DestinationExists, Failure.FINAL),
 }
 
 
@@ -429,14 +442,14 @@ class TestTables:
             (403, DENIED, Failure.FINAL),
             (404, MISSING, Failure.FINAL),
             (408, SERVER, Failure.TRANSIENT),
-            (409, ObjectClerkException, Failure.FINAL),
+            (409, FAILED, Failure.FINAL),
             (412, e.PreconditionFailed, Failure.FINAL),
             (429, SERVER, Failure.THROTTLED),
             (500, SERVER, Failure.TRANSIENT),
             (200, SERVER, Failure.TRANSIENT),
-            (201, ObjectClerkException, Failure.FINAL),
-            (499, ObjectClerkException, Failure.FINAL),
-            (501, ObjectClerkException, Failure.FINAL),
+            (201, FAILED, Failure.FINAL),
+            (499, FAILED, Failure.FINAL),
+            (501, FAILED, Failure.FINAL),
             (502, SERVER, Failure.TRANSIENT),
         ],
     )
