@@ -30,6 +30,7 @@ from object_clerk.names import (
 )
 from object_clerk.receipt import Verification
 from object_clerk.retry import Operation
+from object_clerk.transfer.buckets import create_bucket, delete_bucket, list_buckets
 from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import Copy
 from object_clerk.transfer.delete import delete, delete_many
@@ -43,6 +44,8 @@ from object_clerk.transfer.source import open_source
 from object_clerk.transfer.stage import upload_staged
 from object_clerk.transfer.upload import Upload
 from object_clerk.transfer.uploads import Uploads, sweep
+from object_clerk.transfer.versions import PAGE_SIZE as VERSIONS_PAGE_SIZE
+from object_clerk.transfer.versions import Versions
 
 if TYPE_CHECKING:
     import os
@@ -64,6 +67,9 @@ _OURS = frozenset(
         *("ContentType", "Metadata", "StorageClass", "VersionId"),
     }
 )
+
+#: The operations on a bucket, or on many keys.
+_WITHOUT_KEY = frozenset({"create_bucket", "delete_bucket", "delete_objects", "sweep_uploads"})
 
 #: The longest life of a presigned URL, a week (Amazon S3 user guide, "Presigned URLs").
 LONGEST_PRESIGNED_S = 7 * 24 * 3600
@@ -729,6 +735,63 @@ class ObjectClerk:
             op.finished(None)
             return outcomes
 
+    # -- buckets and versions --------------------------------------------------------------
+
+    def list_buckets(self) -> list[dict[str, Any]]:
+        """The buckets that the keys may see, by name: S3's own entries, Name and CreationDate."""
+        op = self._new_operation("list_buckets", "", None)
+        return list_buckets(op, self._connection)
+
+    def create_bucket(self, bucket: str, *, exist_ok: bool = False) -> None:
+        """Make a bucket, in the region of the clerk.
+
+        Args:
+            bucket: its name.
+            exist_ok: whether it may be there already, if it belongs to the same account.
+
+        Raises:
+            DestinationExists: it is there already.
+        """
+        with self._operation("create_bucket", bucket, None) as op:
+            create_bucket(op, self._connection, bucket, exist_ok=exist_ok)
+            op.finished(None)
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Delete a bucket, which must be empty.
+
+        Raises:
+            BucketNotFoundException: there is no such bucket.
+            ObjectClerkOperationException: it is not empty (code ``BucketNotEmpty``).
+        """
+        with self._operation("delete_bucket", bucket, None) as op:
+            delete_bucket(op, self._connection, bucket)
+            op.finished(None)
+
+    def list_versions(self, bucket: str, prefix: str | None = None) -> Iterator[dict[str, Any]]:
+        """The versions and delete markers of a bucket by key, of each key the latest first.
+
+        The first page is fetched at once, so errors show here.
+
+        Args:
+            bucket: the bucket.
+            prefix: only keys that begin with it.
+
+        Returns:
+            an iterator of S3's own entries: Key, VersionId, IsLatest, LastModified, and of
+            versions Size and ETag; delete markers have ``"IsDeleteMarker": True``.
+        """
+        check_bucket(bucket)
+        if prefix is not None:
+            check_unicode("prefix", prefix)
+        return Versions(
+            self._new_listing("list_versions", bucket),
+            self._connection,
+            bucket,
+            prefix,
+            Prefix=prefix,
+            MaxKeys=VERSIONS_PAGE_SIZE,
+        )
+
     # -- signing ---------------------------------------------------------------------------
 
     def presign_get(
@@ -817,7 +880,7 @@ class ObjectClerk:
         op.listeners = self._listeners if announce else ()
         try:
             check_bucket(bucket)
-            if name not in ("delete_objects", "sweep_uploads"):
+            if name not in _WITHOUT_KEY:
                 check_key(key)
             op.started()
             yield op

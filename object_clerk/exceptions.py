@@ -167,7 +167,7 @@ class ObjectNotFoundException(ObjectClerkOperationException, FileNotFoundError):
 class BucketNotFoundException(ObjectNotFoundException):
     """There is no such bucket."""
 
-    hint = "Buckets are never created here: create it with your store's own tools"
+    hint = "Buckets are not made by writing to them: see create_bucket"
 
 
 class ObjectVerificationException(ObjectClerkOperationException):

@@ -25,6 +25,7 @@ class ObjectReader(io.RawIOBase):
     Attributes:
         receipt: what was proved; None until the stream has ended or was closed, and if it failed.
         size: the object's length in bytes.
+        answer: what S3 said of the object: LastModified, ContentType, Metadata and so on.
     """
 
     def __init__(self, download: Download, on_end: Callable[[Receipt], None] | None = None) -> None:
@@ -38,6 +39,7 @@ class ObjectReader(io.RawIOBase):
         self._error: ObjectClerkException | None = None
         self.receipt: Receipt | None = None
         self.size = self._pin.size
+        self.answer = self._pin.answer
         download.op.allow_for(self.size)
 
     def blocks(self) -> Iterator[bytes]:

@@ -12,34 +12,36 @@ from object_clerk.connection import Connection, request
 from object_clerk.exceptions import (
     BucketNotFoundException,
     DeleteIncomplete,
-    Failure,
     ObjectClerkException,
     ObjectClerkServerInternalException,
     ObjectClerkTimeoutException,
     ObjectNotFoundException,
-    OperationCancelled,
 )
 from object_clerk.names import is_staged
 from object_clerk.receipt import SweptUpload, UnfinishedUpload
-from object_clerk.retry import Operation, retried
 from object_clerk.transfer.delete import delete_many
-from object_clerk.transfer.listing import MOST_EMPTY_PAGES, Listing
+from object_clerk.transfer.listing import Listing
+from object_clerk.transfer.marked import Identity, MarkedListing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from object_clerk.retry import Operation
 
 #: How many uploads one request asks for, the most that S3 gives.
 PAGE_SIZE = 1000
 
 
-class Uploads:
-    """An iterator over the unfinished multipart uploads of a bucket; holds one page in memory.
-
-    The first page is fetched at once, as that of a listing of objects.
+class Uploads(MarkedListing[UnfinishedUpload]):
+    """An iterator over the unfinished multipart uploads of a bucket.
 
     Attributes:
         now: the server's clock when it answered first; ours if it told no date.
     """
+
+    method = "list_multipart_uploads"
+    listed = "uploads"
+    markers = ("KeyMarker", "UploadIdMarker")
 
     def __init__(
         self,
@@ -49,70 +51,30 @@ class Uploads:
         prefix: str | None,
         page_size: int = PAGE_SIZE,
     ) -> None:
-        self._operation = operation
-        self._connection = connection
-        self._prefix = prefix or ""
+        self.now = datetime.now(UTC)
+        self._asked = False
         # The prefix is not sent: MinIO takes it for a whole key, and lists too little.
-        self._parameters: dict[str, Any] = {"Bucket": bucket, "MaxUploads": page_size}
-        self._error: ObjectClerkException | None = None
-        first = self._fetch()
-        self.now = _date(first) or datetime.now(UTC)
-        self._entries = self._all(first)
+        super().__init__(operation, connection, bucket, prefix, MaxUploads=page_size)
 
-    def __iter__(self) -> Iterator[UnfinishedUpload]:
-        return self
-
-    def __next__(self) -> UnfinishedUpload:
-        if self._error is not None:
-            raise self._error  # who goes on after an error must not take it for the end
+    def _request(self, op: Operation) -> dict[str, Any]:
         try:
-            return next(self._entries)
-        except ObjectClerkException as error:
-            error.concerning("list_uploads", self._parameters["Bucket"], None)
-            self._error = error
+            page = super()._request(op)
+        except BucketNotFoundException:
             raise
-        except KeyboardInterrupt:
-            self._error = OperationCancelled("the listing was interrupted")
-            raise
+        except ObjectNotFoundException as error:
+            if error.code != "NoSuchUpload":
+                raise
+            # rclone's way to say that the bucket never had one. What the time is, it can be asked.
+            bucket = self._parameters["Bucket"]
+            page = self._connection.call(op, "head_bucket", Bucket=bucket)
+        if not self._asked:
+            self._asked, self.now = True, _date(page) or self.now
+        return page
 
-    def _fetch(self) -> dict[str, Any]:
-        return _page(self._operation(), self._connection, self._parameters)
-
-    def _all(self, page: dict[str, Any]) -> Iterator[UnfinishedUpload]:
-        markers: set[tuple[str, str]] = set()
-        before: set[UnfinishedUpload] = set()
-        empty = 0
-        while True:
-            found = dict.fromkeys(_uploads(page))  # in the server's order, each once
-            for upload in found:
-                # A page may begin with the upload that the marker names (rclone).
-                if upload not in before and upload.key.startswith(self._prefix):
-                    yield upload
-            if not page.get("IsTruncated"):
-                return
-            marker = _marker(page, list(found))
-            empty = 0 if found else empty + 1
-            if marker is None or marker in markers or empty > MOST_EMPTY_PAGES:
-                raise ObjectClerkServerInternalException(
-                    "the server's listing makes no sense: it says that there are more uploads, "
-                    "but does not list them"
-                )
-            markers.add(marker)
-            self._parameters["KeyMarker"], self._parameters["UploadIdMarker"] = marker
-            before = set(found)
-            page = self._fetch()
-
-
-def _uploads(page: Mapping[str, Any]) -> Iterator[UnfinishedUpload]:
-    for entry in page.get("Uploads", ()):
-        yield UnfinishedUpload(entry["Key"], entry["UploadId"], entry.get("Initiated"))
-
-
-def _marker(page: Mapping[str, Any], found: list[UnfinishedUpload]) -> tuple[str, str] | None:
-    """Where the next page begins: as the server says, or after the last upload."""
-    if page.get("NextKeyMarker"):
-        return page["NextKeyMarker"], page.get("NextUploadIdMarker") or ""
-    return (found[-1].key, found[-1].upload_id) if found else None
+    def _entries(self, page: dict[str, Any]) -> Iterable[tuple[Identity, UnfinishedUpload]]:
+        for entry in page.get("Uploads", ()):
+            upload = UnfinishedUpload(entry["Key"], entry["UploadId"], entry.get("Initiated"))
+            yield (upload.key, upload.upload_id), upload
 
 
 def _date(answer: Mapping[str, Any]) -> datetime | None:
@@ -123,25 +85,6 @@ def _date(answer: Mapping[str, Any]) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return then if then.tzinfo else then.replace(tzinfo=UTC)
-
-
-@retried
-def _page(op: Operation, connection: Connection, parameters: dict[str, Any]) -> dict[str, Any]:
-    try:
-        answer = connection.call(op, "list_multipart_uploads", **parameters)
-    except BucketNotFoundException:
-        raise
-    except ObjectNotFoundException as error:
-        if error.code != "NoSuchUpload":
-            raise
-        # rclone's way to say that the bucket never had one. What the time is, it can be asked.
-        return connection.call(op, "head_bucket", Bucket=parameters["Bucket"])
-    if not answer.keys() - {"ResponseMetadata", "RequestCharged"}:
-        # An answer that is no listing at all would pass for one without uploads.
-        raise ObjectClerkServerInternalException(
-            "the server's answer is no listing", failure=Failure.TRANSIENT
-        )
-    return answer
 
 
 def sweep(
