@@ -40,6 +40,7 @@ from object_clerk.values import (
     jitter,
     join_url,
     parse_json,
+    true_or_false,
     whole_number,
 )
 
@@ -103,8 +104,6 @@ KEY_VARIABLES: tuple[tuple[str, ...], ...] = (
     ("ACCESS_KEY", "SECRET_KEY", "SESSION_TOKEN"),
     ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
 )
-
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _SECRETS = ("secret_key", "session_token")
 _USERINFO = re.compile(r"//[^/@\s]+@")
@@ -249,7 +248,7 @@ class _Loader:
         arguments: Mapping[str, Any],
     ) -> None:
         self.environ = os.environ if environ is None else environ
-        self.dotenv = _read_dotenv(dotenv)
+        self.dotenv = read_dotenv(dotenv)
         self.arguments = {k: v for k, v in arguments.items() if v is not None}
         self.origins: dict[str, str] = {}
 
@@ -326,11 +325,7 @@ class _Loader:
 
     def _switch(self, setting: str, variable: str, *, default: bool) -> bool:
         text = self._first(setting, variable)
-        if text is None:
-            return default
-        if text.lower() not in _TRUE + _FALSE:
-            raise bad(self.origins[setting], "true or false")
-        return text.lower() in _TRUE
+        return default if text is None else true_or_false(text, self.origins[setting])
 
     def _page_size(self) -> int:
         shape = f"a whole number, 1 to {LARGEST_PAGE}"
@@ -429,10 +424,8 @@ class _Loader:
     def _use_ssl(self, prefix: str) -> bool:
         if "use_ssl" in self.arguments:
             return bool(self.arguments["use_ssl"])
-        text = (self._variable(f"{prefix}USE_SSL") or ("false",))[0].lower()
-        if text not in _TRUE + _FALSE:
-            raise bad(f"variable {prefix}USE_SSL", "true or false")
-        return text in _TRUE
+        text = (self._variable(f"{prefix}USE_SSL") or ("false",))[0]
+        return true_or_false(text, f"variable {prefix}USE_SSL")
 
     # -- JSON ------------------------------------------------------------------------------
 
@@ -547,7 +540,8 @@ def _check_transfer(given: Mapping[str, Any], origin: str) -> None:
         )
 
 
-def _read_dotenv(dotenv: str | os.PathLike[str] | bool) -> Mapping[str, str | None]:
+def read_dotenv(dotenv: str | os.PathLike[str] | bool) -> Mapping[str, str | None]:
+    """The variables of a ``.env`` file; see :meth:`ClerkConfig.load`."""
     if dotenv is False:
         return {}
     path = Path(".env") if dotenv is True else Path(dotenv)

@@ -13,6 +13,8 @@ from object_clerk.exceptions import ObjectClerkConfigurationException
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
 
 def bad(origin: str, shape: str) -> ObjectClerkConfigurationException:
     """An error that says which setting is wrong and what it should be, but not what it is."""
@@ -47,6 +49,13 @@ def attempts(value: object, origin: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < -1:
         raise bad(origin, "a whole number: attempts in all, or -1 for no limit")
     return value
+
+
+def true_or_false(text: str, origin: str) -> bool:
+    """A switch, in one of the ways in which people write them."""
+    if text.lower() not in _TRUE + _FALSE:
+        raise bad(origin, "true or false")
+    return text.lower() in _TRUE
 
 
 def jitter(value: object, origin: str) -> tuple[float, float]:

@@ -453,7 +453,7 @@ class ObjectStoreClient(abc.ABC):
         """Copy an object with its metadata, atomically."""
 
     @abc.abstractmethod
-    def _delete_object(self, *, key: str, bucket: str, **options: Any) -> None:
+    def _delete_object(self, *, key: str, bucket: str, version: str | None = None) -> None:
         """Delete an object; it may be missing, its bucket may not."""
 
     @abc.abstractmethod
@@ -464,9 +464,9 @@ class ObjectStoreClient(abc.ABC):
     def _get_presigned_upload_url(self, *, key: str, bucket: str, expires: int) -> str:
         """A URL to write with, for ``expires`` seconds; or raise UnsupportedError."""
 
-    def _head_object(self, *, key: str, bucket: str, **options: Any) -> ObjectInfo:
+    def _head_object(self, *, key: str, bucket: str, version: str | None = None) -> ObjectInfo:
         """What is known of an object. Unless an adapter has a shorter way, it is opened."""
-        opened = self._get_object(key=key, bucket=bucket, **options)
+        opened = self._get_object(key=key, bucket=bucket, **_given(version=version))
         opened.body.close()
         return opened.info
 

@@ -23,7 +23,7 @@ from pydantic import (
 from object_clerk.exceptions import ObjectClerkConfigurationException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 
 class Framework(enum.StrEnum):
@@ -145,7 +145,7 @@ class ObjectStoreConfiguration(_Model):
         cls, given: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
         """Read it as what the framework needs, so that errors name the fields of that one."""
-        model = _CONNECTIONS.get(info.data.get("framework", ""))
+        model = CONNECTIONS.get(info.data.get("framework", ""))
         if isinstance(given, BaseModel) and not isinstance(given, _Model):
             given = given.model_dump()
         if model is None or isinstance(given, model):
@@ -171,14 +171,15 @@ class ObjectStoreConfiguration(_Model):
         return cls(**{str(name): value for name, value in given.items()})
 
 
-_CONNECTIONS: Mapping[str, type[_Model]] = {
+#: What the connection of a framework is; those of other adapters check theirs themselves.
+CONNECTIONS: Mapping[str, type[_Model]] = {
     Framework.MINIO: ObjectStoreConnectionConfiguration,
     Framework.BOTO3: ObjectStoreConnectionConfiguration,
     Framework.FILESYSTEM: FilesystemConnectionConfiguration,
 }
 
 
-def near_miss(name: str, known: list[str]) -> str:
+def near_miss(name: str, known: Collection[str]) -> str:
     """What to say of a name that is not known."""
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"

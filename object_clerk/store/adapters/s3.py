@@ -6,6 +6,7 @@ import io
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from object_clerk.checksum import record
 from object_clerk.checksum.etag import bare
 from object_clerk.clerk import ObjectClerk
 from object_clerk.config import ClerkConfig
@@ -43,6 +44,9 @@ _OPTIONS = (
 
 #: What the headers of the user's metadata begin with.
 _METADATA = "x-amz-meta-"
+
+#: What the clerk writes there about an upload is not the user's.
+_RECORD = f"{_METADATA}{record.PREFIX}"
 
 _READ = ("verify_checksum", "extra_args")
 _WRITE = (
@@ -134,8 +138,9 @@ class S3Client(ObjectStoreClient):
         self, *, data: bytes | IO[bytes], length: int, key: str, bucket: str, **options: Any
     ) -> Receipt:
         chosen = known(options, *_WRITE)
-        is_stream = not isinstance(data, (bytes, bytearray, memoryview))
-        content = ExactStream(data, length) if is_stream and length >= 0 else data
+        content: object = data
+        if length >= 0 and not isinstance(data, (bytes, bytearray, memoryview)):
+            content = ExactStream(data, length)
         return self.clerk.upload_object(content, bucket, key, allow_empty=True, **chosen)
 
     def _copy_object(
@@ -205,7 +210,7 @@ def _info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         metadata={
             name.removeprefix(_METADATA): value
             for name, value in given.items()
-            if name.startswith(_METADATA)
+            if name.startswith(_METADATA) and not name.startswith(_RECORD)
         },
         version=given.get("x-amz-version-id"),
     )
