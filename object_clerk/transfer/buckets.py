@@ -8,6 +8,7 @@ from object_clerk.connection import FALLBACK_REGION, Connection, request
 from object_clerk.exceptions import (
     BucketNotFoundException,
     DestinationExists,
+    ObjectClerkServerAuthException,
     ObjectClerkServerInternalException,
     ObjectNotFoundException,
 )
@@ -35,15 +36,28 @@ def list_buckets(op: Operation, connection: Connection) -> list[dict[str, Any]]:
 
 def create_bucket(op: Operation, connection: Connection, bucket: str, *, exist_ok: bool) -> None:
     """Make a bucket."""
+    if not exist_ok and _may_be_entered(op, connection, bucket):
+        # Asked before, since S3's first region and others take a bucket of ours for made anew.
+        raise DestinationExists("there is such a bucket already")
     region = connection.client.meta.region_name
     elsewhere = None if region == FALLBACK_REGION else {"LocationConstraint": region}
     try:
         request(op, connection, "create_bucket", Bucket=bucket, CreateBucketConfiguration=elsewhere)
     except DestinationExists as error:
         # After an answer that was lost, it is the one that we have made.
+        welcome = exist_ok or error.attempts > 1
         ours = error.code == "BucketAlreadyOwnedByYou"
-        if not (ours and (exist_ok or error.attempts > 1)):
+        # rclone has one code for all buckets, whoever owns them.
+        if not (welcome and (ours or _may_be_entered(op, connection, bucket))):
             raise
+
+
+def _may_be_entered(op: Operation, connection: Connection, bucket: str) -> bool:
+    try:
+        request(op, connection, "head_bucket", Bucket=bucket)
+    except (ObjectNotFoundException, ObjectClerkServerAuthException):
+        return False
+    return True
 
 
 def delete_bucket(op: Operation, connection: Connection, bucket: str) -> None:

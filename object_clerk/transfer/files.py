@@ -70,7 +70,7 @@ class PartialFile:
                 os.fchmod(self.fd, self._old_mode)
             os.fsync(self.fd)
             self.temporary.replace(self.path)
-            _flush_directory(self.path.parent)
+            flush_directory(self.path.parent)
 
     def end(self, *, published: bool) -> None:
         """Close the file, and remove it if it was not published."""
@@ -206,7 +206,7 @@ def _mode_of(path: Path) -> int | None:
         return None
 
 
-def _flush_directory(directory: Path) -> None:
+def flush_directory(directory: Path) -> None:
     """Make a rename last; some network file systems cannot be asked to."""
     fd = os.open(directory, os.O_RDONLY)
     try:

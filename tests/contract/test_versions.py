@@ -113,3 +113,46 @@ def test_version_that_never_was(clerk: ObjectClerk, versioned: str) -> None:
 
     with pytest.raises(ObjectClerkException):
         clerk.get_object(versioned, "key", version_id=other.version_id)
+
+
+def test_versions_are_listed(clerk: ObjectClerk, s3: S3Client, versioned: str) -> None:
+    """By key, of each key the latest first; delete markers among them."""
+    made = [clerk.upload_object(data, versioned, "a/key").version_id for data in (b"1", b"22")]
+    other = clerk.upload_object(b"333", versioned, "b").version_id
+    clerk.delete_object(versioned, "a/key")
+
+    found = list(clerk.list_versions(versioned))
+
+    assert [(each["Key"], bool(each.get("IsDeleteMarker"))) for each in found] == [
+        ("a/key", True), ("a/key", False), ("a/key", False), ("b", False),
+    ]  # fmt: skip
+    assert [each["IsLatest"] for each in found] == [True, False, False, True]
+    # Two of one second may come in any order where the server has no finer times.
+    assert {each["VersionId"] for each in found[1:3]} == set(made)
+    assert (found[3]["VersionId"], found[3]["Size"]) == (other, 3)
+    assert [each["Key"] for each in clerk.list_versions(versioned, "b")] == ["b"]
+    assert list(clerk.list_versions(versioned, "c")) == []
+
+
+def test_versions_over_several_pages(
+    clerk: ObjectClerk, versioned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version comes once, whatever a page ends with."""
+    made = {
+        (key, clerk.upload_object(data, versioned, key).version_id)
+        for key in ("a", "b", "c")
+        for data in (b"1", b"22", b"333")
+    }
+    monkeypatch.setattr("object_clerk.clerk.VERSIONS_PAGE_SIZE", 2)
+
+    found = [(each["Key"], each["VersionId"]) for each in clerk.list_versions(versioned)]
+
+    assert len(found) == 9
+    assert set(found) == made
+    assert [key for key, _ in found] == sorted(key for key, _ in found)
+
+
+def test_versions_of_a_bucket_that_is_not_there(clerk: ObjectClerk, bucket: str) -> None:
+    with pytest.raises(ObjectClerkException) as caught:
+        clerk.list_versions(f"{bucket}-missing")
+    assert caught.value.bucket == f"{bucket}-missing"
