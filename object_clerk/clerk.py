@@ -492,7 +492,7 @@ class ObjectClerk:
             UnsupportedError: the server was not seen to honour such a condition; nothing was sent.
         """
         with self._operation("upload_object", bucket, object_key) as op:
-            mode = _mode(verify_checksum)
+            mode = Verification.of(verify_checksum)
             parameters = self._accepted("put_object", extra_args)
             parameters["ContentType"] = check_text("content_type", content_type)
             if metadata is not None:
@@ -561,7 +561,7 @@ class ObjectClerk:
         target = (dst_bucket, dst_key)
         with self._operation("copy_object", *target) as op:
             conditions = Conditions(if_absent, if_match)
-            copy = self._copy(op, source, target, _mode(verify_checksum), conditions)
+            copy = self._copy(op, source, target, Verification.of(verify_checksum), conditions)
             receipt, _ = copy.run()
             return _finish(op, receipt)
 
@@ -606,7 +606,7 @@ class ObjectClerk:
         with self._operation("move_object", *target) as op:
             guard = _one_of(SourceGuard, "source_guard", source_guard)
             conditions = Conditions(if_absent, if_match)
-            copy = self._copy(op, source, target, _mode(verify_checksum), conditions)
+            copy = self._copy(op, source, target, Verification.of(verify_checksum), conditions)
             return _finish(op, move(op, copy, guard))
 
     def delete_object(self, bucket: str, object_key: str, *, version_id: str | None = None) -> None:
@@ -940,7 +940,7 @@ class ObjectClerk:
         version_id: str | None,
         extra_args: Mapping[str, Any] | None,
     ) -> Download:
-        mode = _mode(verify)
+        mode = Verification.of(verify)
         parameters = self._accepted("get_object", extra_args)
         if version_id is not None:
             parameters["VersionId"] = _version(version_id)
@@ -995,12 +995,6 @@ def _one_of(kind: type[E], name: str, value: object) -> E:
     except ValueError:
         known = ", ".join(repr(each.value) for each in kind)
         raise ObjectClerkParameterException(f"{name} is one of {known}") from None
-
-
-def _mode(verify_checksum: bool | str) -> Verification:
-    if isinstance(verify_checksum, bool):
-        return Verification.STRICT if verify_checksum else Verification.OFF
-    return _one_of(Verification, "verify_checksum (True, False)", verify_checksum)
 
 
 def _version(version_id: str | None) -> str | None:

@@ -7,6 +7,8 @@ import enum
 import json
 from typing import TYPE_CHECKING, Any
 
+from object_clerk.exceptions import ObjectClerkParameterException
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -39,6 +41,23 @@ class Verification(enum.Enum):
     """Take the best proof there is. Bytes that are known to be wrong still raise."""
     OFF = "off"
     """Compare no digests. Same as False."""
+
+    @classmethod
+    def of(cls, verify_checksum: bool | str) -> Verification:
+        """What a caller means by ``verify_checksum``.
+
+        Raises:
+            ObjectClerkParameterException: there is no such value.
+        """
+        if isinstance(verify_checksum, bool):
+            return cls.STRICT if verify_checksum else cls.OFF
+        try:
+            return cls(verify_checksum)
+        except ValueError:
+            known = ", ".join(repr(each.value) for each in cls)
+            raise ObjectClerkParameterException(
+                f"verify_checksum (True, False) is one of {known}"
+            ) from None
 
     def __bool__(self) -> bool:
         return self is not Verification.OFF
