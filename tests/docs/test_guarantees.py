@@ -17,6 +17,7 @@ TABLES = ("invariants", "guarantees")
 #: Verbs that make no promise of their own: they ask, sign or close.
 MODEST = {
     *("get_object_info", "exists", "delete_object", "list_uploads"),
+    *("list_buckets", "create_bucket", "delete_bucket", "list_versions"),
     *("presign_get", "presign_put", "from_env", "close", "client", "endpoint"),
 }
 

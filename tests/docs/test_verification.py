@@ -57,6 +57,8 @@ def name_of(exchange: Exchange) -> str:
     """The name that S3 has for a request."""
     parameters = {part.partition("=")[0] for part in exchange.query.split("&")} | {""}
     name = next(n for method, q, n in _NAMES if method == exchange.method and q in parameters)
+    if "/" not in exchange.path.strip("/"):
+        name = {"HeadObject": "HeadBucket", "PutObject": "CreateBucket"}.get(name, name)
     if exchange.request_header("x-amz-copy-source") is None:
         return name
     return {"UploadPart": "UploadPartCopy", "PutObject": "CopyObject"}[name]
@@ -165,6 +167,8 @@ def measured(
 
     clerk = counter.clerk
     yield "list_uploads, per 1000 uploads", counter(lambda: list(clerk.list_uploads("counted")))
+    yield "list_versions, per 1000 versions", counter(lambda: list(clerk.list_versions("counted")))
+    yield "create_bucket", counter(lambda: clerk.create_bucket("another"))
     yield (
         "sweep_uploads, before anything is removed",
         counter(lambda: clerk.sweep_uploads("counted")),
