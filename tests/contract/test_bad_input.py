@@ -14,6 +14,7 @@ from object_clerk import (
     ObjectClerkParameterException,
     ObjectClerkTypeException,
     ObjectSaveException,
+    SourceNotFound,
 )
 from tests.contract.support import LARGE, Wire, blob
 
@@ -134,10 +135,11 @@ def test_text_stream(clerk: ObjectClerk, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing", "missing/file", "", "nul\0byte", "k" * 300, "."])
 @pytest.mark.parametrize("as_path", [False, True], ids=["str", "Path"])
 def test_unreadable_path(name: str, as_path: bool, clerk: ObjectClerk, tmp_path: Path) -> None:
-    """Check 4: unreadable path -> ObjectSaveException that names it."""
+    """Check 4: unreadable path -> ObjectSaveException that names it, its own if there is none."""
     path = tmp_path / name
     source = path if as_path else str(path)
-    check(clerk, ObjectSaveException, lambda: clerk.upload_object(source, "bucket", "key"))
+    expected = SourceNotFound if name.startswith("missing") else ObjectSaveException
+    check(clerk, expected, lambda: clerk.upload_object(source, "bucket", "key"))
 
 
 def test_closed_stream(clerk: ObjectClerk) -> None:
