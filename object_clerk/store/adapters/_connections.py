@@ -1,0 +1,116 @@
+"""Connections to an SQLite database, which survive a fork of the process.
+
+SQLite keeps in the memory of a process which locks that process has on a file. A forked child
+finds that memory, but not the locks (SQLite, "How To Corrupt An SQLite Database File"). So all
+connections are closed before a fork; parent and child open new ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from object_clerk.store.adapters._trouble import PATIENCE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Connections:
+    """Connections to one database, each lent to one thread at a time.
+
+    Args:
+        connect: opens a connection that any thread may use.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._idle: list[sqlite3.Connection] = []
+        self._lent = 0
+        self._changed = threading.Condition()
+        _all.add(self)
+        weakref.finalize(self, _close_all, self._idle)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection, for as long as the block lasts. A transaction that it leaves is undone."""
+        with self._changed:
+            self._lent += 1
+            db = self._idle.pop() if self._idle else None
+        sound = True
+        try:
+            db = db or self._connect()
+            yield db
+        except sqlite3.Error:
+            sound = False  # who knows what has become of it
+            raise
+        finally:
+            if db is not None and db.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    db.rollback()
+            with self._changed:
+                self._lent -= 1
+                if db is not None:
+                    self._idle.append(db) if sound else db.close()
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        with self._changed:
+            _close_all(self._idle)
+
+    def before_fork(self) -> None:
+        """Close all, and lend none, until one of the following methods is called."""
+        self._changed.acquire()
+        self._changed.wait_for(lambda: not self._lent, PATIENCE_S)
+        _close_all(self._idle)
+
+    def after_fork_in_parent(self) -> None:
+        """Lend again."""
+        self._changed.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the threads that had something are not here."""
+        self._changed = threading.Condition()
+        self._lent = 0
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    while connections:
+        connections.pop().close()
+
+
+_all: weakref.WeakSet[Connections] = weakref.WeakSet()
+_forking = threading.Lock()
+_stopped: list[Connections] = []
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    for each in list(_all):
+        each.before_fork()
+        _stopped.append(each)
+
+
+def _after_fork_in_parent() -> None:
+    while _stopped:
+        _stopped.pop().after_fork_in_parent()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    global _forking
+    _forking = threading.Lock()
+    while _stopped:
+        _stopped.pop().after_fork_in_child()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

@@ -1,0 +1,179 @@
+"""Bytes that are at hand, read and compared with the digests that were kept of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from object_clerk.checksum.algorithm import MD5, SHA256
+from object_clerk.checksum.hasher import Hasher, Hashing
+from object_clerk.exceptions import (
+    ObjectClerkException,
+    ObjectClerkFileException,
+    ObjectClerkOperationException,
+    ObjectVerificationException,
+)
+from object_clerk.receipt import Finding, Verdict, Verification
+from object_clerk.store.models import ObjectInfo, OpenedObject
+from object_clerk.transfer.files import partial_beside, write_at, write_to, writing
+from object_clerk.transfer.source import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What a read rests on that was compared to its end.
+KEPT = Finding(Verdict.CONTENT, "MD5 and SHA-256 kept by the store")
+
+_WAYS = {"md5": Hashing(MD5), "sha256": Hashing(SHA256)}
+
+
+class Digester:
+    """Takes the digests that a store keeps of an object.
+
+    Attributes:
+        size: the bytes taken so far.
+    """
+
+    def __init__(self) -> None:
+        self._hasher = Hasher(_WAYS.values())
+
+    @property
+    def size(self) -> int:
+        """The bytes taken so far."""
+        return self._hasher.size
+
+    def update(self, block: bytes) -> None:
+        """Take the next bytes."""
+        self._hasher.update(block)
+
+    def digests(self) -> dict[str, str]:
+        """Name -> hexadecimal value, of the bytes taken so far."""
+        found = self._hasher.digests()
+        return {name: found[way].hex() for name, way in _WAYS.items()}
+
+    def check(self, info: ObjectInfo) -> None:
+        """Raise ObjectVerificationException unless the bytes are those that were stored."""
+        if self.size != info.size:
+            raise ObjectVerificationException(
+                f"{info.size} bytes were stored, and {self.size} are left"
+            )
+        if (found := self.digests()) != info.digests:
+            raise ObjectVerificationException(
+                f"the bytes are not those that were stored: their SHA-256 is {found['sha256']}, "
+                f"and {info.digests['sha256']} was kept"
+            )
+
+
+def verified(file: IO[bytes], info: ObjectInfo, verify: Verification) -> Iterator[bytes]:
+    """The blocks of an object, of which the last one comes only when all are verified.
+
+    Args:
+        file: where they are.
+        info: what was kept of the object.
+        verify: OFF compares nothing.
+
+    Raises:
+        ObjectVerificationException: they are not the bytes that were stored.
+    """
+    digester = Digester()
+    held = b""
+    while block := _block(file):
+        if verify:
+            digester.update(block)
+        if held:
+            yield held
+        held = block
+    if verify:
+        digester.check(info)
+    if held:
+        yield held
+
+
+def _block(file: IO[bytes]) -> bytes:
+    try:
+        return file.read(BLOCK_BYTES)
+    except OSError as error:
+        raise ObjectClerkOperationException(
+            f"what was stored cannot be read: {error.strerror}"
+        ) from error
+
+
+def opened(file: IO[bytes], info: ObjectInfo, bucket: str, verify: Verification) -> OpenedObject:
+    """The object as a caller gets it; ``file`` is closed with it."""
+    raw = _VerifiedFile(file, info, bucket, verify)
+    body = io.BufferedReader(raw, max(1, min(info.size, BLOCK_BYTES)))
+    return OpenedObject(cast("IO[bytes]", body), info.updated_time, info)
+
+
+class _VerifiedFile(io.RawIOBase):
+    """The bytes of an object, once, from front to back."""
+
+    def __init__(
+        self, file: IO[bytes], info: ObjectInfo, bucket: str, verify: Verification
+    ) -> None:
+        super().__init__()
+        self._file = file
+        self._where = ("get_object", bucket, info.key)
+        self._blocks = verified(file, info, verify)
+        self._rest = b""
+        self._error: ObjectClerkException | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def _next(self) -> bytes:
+        if self._error is not None:
+            raise self._error  # a caller who reads on after an error must not see an end
+        rest, self._rest = self._rest, b""
+        try:
+            return rest or next(self._blocks, b"")
+        except ObjectClerkException as error:
+            error.concerning(*self._where)
+            self._error = error
+            raise
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        block = self._next()
+        count = min(len(view), len(block))
+        view[:count] = block[:count]
+        self._rest = block[count:]
+        return count
+
+    def readall(self) -> bytes:
+        return b"".join(iter(self._next, b""))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def save(blocks: Iterator[bytes], path: Path, reserve: int) -> None:
+    """Write ``blocks`` to a path, which gets all of them, on disk, or keeps what it has.
+
+    Args:
+        blocks: what to write.
+        path: where to. A link is followed. A pipe or device is written to, never replaced.
+        reserve: bytes to reserve on the disk.
+
+    Raises:
+        ObjectClerkFileException: the file cannot be written.
+    """
+    with writing(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path))
+        special = target.exists() and not target.is_file() and not target.is_dir()
+    if target.is_dir():
+        raise ObjectClerkFileException(f"{path} is a directory; name the file to write")
+    if special:
+        with writing(str(path)), target.open("wb", buffering=0) as device:
+            for block in blocks:
+                write_to(device, block)
+        return
+    offset = 0
+    with partial_beside(target, reserve, None) as file:
+        for block in blocks:
+            write_at(file.fd, block, offset)
+            offset += len(block)
