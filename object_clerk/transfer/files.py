@@ -28,6 +28,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 #: Bytes read at once from a file to verify what was written to it.
 _BLOCK_BYTES = 1 << 20
 
+#: How much is handed to the disk at once.
+_STRETCH_BYTES = 8 << 20
+
 
 class PartialFile:
     """A file that is being filled beside the path it will get.
@@ -232,12 +235,25 @@ def writing(name: str) -> Iterator[None]:
 
 def write_at(fd: int, block: bytes | memoryview, offset: int) -> None:
     """Write all of ``block``: a nearly full disk takes a part of it before it refuses."""
-    rest = memoryview(block)
+    rest, begun = memoryview(block), offset
     with writing("the temporary file"):
         while rest:
             written = os.pwrite(fd, rest, offset)
             rest = rest[written:]
             offset += written
+    _begin_writeback(fd, begun, offset)
+
+
+def _begin_writeback(fd: int, begun: int, end: int) -> None:
+    """Let the disk begin with what is full by now: then it need not be waited for at the end.
+
+    The advice is that these pages are not needed. The kernel starts to write those that are dirty,
+    and keeps them until they are written.
+    """
+    full = begun - begun % _STRETCH_BYTES, end - end % _STRETCH_BYTES
+    if full[1] > full[0] and hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # a pipe, for one
+            os.posix_fadvise(fd, full[0], full[1] - full[0], os.POSIX_FADV_DONTNEED)
 
 
 def write_to(file: IO[bytes], block: bytes) -> None:

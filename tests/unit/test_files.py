@@ -296,6 +296,25 @@ def test_a_disk_that_takes_less_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert taken == b"content"
 
 
+def test_the_disk_begins_before_all_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stretches that are full are handed to it, each once; what is left waits for the end."""
+    advised: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda _, begin, size, __: advised.append((begin, size))
+    )
+    mib = 1 << 20
+    content = os.urandom(20 * mib)
+    with (tmp_path / "file").open("w+b") as file:
+        for begin in range(0, len(content), 3 * mib):
+            write_at(file.fileno(), content[begin : begin + 3 * mib], begin)
+        file.seek(0)
+        assert file.read() == content
+
+    assert advised == [(0, 8 * mib), (8 * mib, 8 * mib)]
+
+
 class _Unbuffered(io.RawIOBase):
     """Takes what it is told to, call by call."""
 
