@@ -9,6 +9,7 @@
     store.upload_file("night.fits", "2026/night.fits")
 """
 
+from object_clerk.store.aio import AsyncBody, AsyncListing, AsyncObjectStore, AsyncOpenedObject
 from object_clerk.store.client import ObjectStoreClient, ObjectStoreComponentFactory
 from object_clerk.store.configurations import (
     FilesystemConnectionConfiguration,
@@ -29,6 +30,10 @@ from object_clerk.store.models import (
 from object_clerk.store.store import ObjectStore
 
 __all__ = [
+    "AsyncBody",
+    "AsyncListing",
+    "AsyncObjectStore",
+    "AsyncOpenedObject",
     "Bucket",
     "Capability",
     "FilesystemConnectionConfiguration",
