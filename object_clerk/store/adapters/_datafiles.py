@@ -55,7 +55,7 @@ class Incoming:
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
     def lock(self) -> bool:
         """Make it known that somebody writes it; False if it was taken for a leftover."""

@@ -218,7 +218,7 @@ class FilesystemClient(LocalClient):
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """No other process is in this block with the same directory."""
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
