@@ -11,6 +11,7 @@ import abc
 import contextlib
 import os
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -189,18 +190,16 @@ class ObjectStoreClient(abc.ABC):
             limit: at most so many.
             recursive: False leaves out keys that have a slash after the prefix.
         """
-        where = self._where("list_objects", None, bucket)
+        where = self._in_bucket("list_objects", bucket)
         prefix = check_unicode("prefix", prefix)
         if start_after is not None:
             check_unicode("start_after", start_after)
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ObjectClerkParameterException("limit is a whole number, at least 1")
-        found = self._listed(
-            where, self._list_objects, prefix=prefix, **_given(start_after=start_after, limit=limit)
-        )
+        given = _given(prefix=prefix, start_after=start_after)
         if recursive:
-            return found
-        return (each for each in found if "/" not in each.key[len(prefix) :])
+            return self._listed(where, self._list_objects, **given, **_given(limit=limit))
+        return islice(self._listed(where, self._list_level, **given), limit)
 
     def list_versions(self, prefix: str = "", bucket: str | None = None) -> Iterator[ObjectVersion]:
         """All generations of the objects, by key, of each the latest first.
@@ -208,7 +207,7 @@ class ObjectStoreClient(abc.ABC):
         Raises:
             UnsupportedError: the backend keeps one generation only.
         """
-        where = self._where("list_versions", None, bucket)
+        where = self._in_bucket("list_versions", bucket)
         self._require(Capability.VERSIONS, where)
         return self._listed(where, self._list_versions, prefix=check_unicode("prefix", prefix))
 
@@ -470,6 +469,12 @@ class ObjectStoreClient(abc.ABC):
         opened.body.close()
         return opened.info
 
+    def _list_level(self, *, bucket: str, prefix: str, **options: Any) -> Iterator[ObjectInfo]:
+        """Those without a slash after the prefix. Unless an adapter has a shorter way, of all."""
+        for each in self._list_objects(bucket=bucket, prefix=prefix, **options):
+            if "/" not in each.key[len(prefix) :]:
+                yield each
+
     def _list_versions(self, *, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
         """All generations; needed for the capability VERSIONS."""
         raise NotImplementedError
@@ -484,14 +489,16 @@ class ObjectStoreClient(abc.ABC):
 
     # -- shared ----------------------------------------------------------------------------
 
+    def _in_bucket(self, operation: str, bucket: str | None) -> dict[str, str]:
+        """Which bucket is meant, checked; the operation is for errors."""
+        found = self.root_bucket if bucket is None else check_bucket(bucket)
+        return {"operation": operation, "bucket": found}
+
     def _where(
-        self, operation: str, key: str | None, bucket: str | None, version: str | None = None
+        self, operation: str, key: str, bucket: str | None, version: str | None = None
     ) -> dict[str, str]:
-        """What is meant, checked; the operation is for errors."""
-        where = {"operation": operation}
-        where["bucket"] = self.root_bucket if bucket is None else check_bucket(bucket)
-        if key is not None:
-            where["key"] = check_key(key)
+        """Which object is meant, checked."""
+        where = {**self._in_bucket(operation, bucket), "key": check_key(key)}
         if version is not None:
             self._require(Capability.VERSIONS, where)
             where["version"] = check_text("version", version)

@@ -137,7 +137,11 @@ class Copy:
                 "source and target are the same object: there is nothing to do, and doing it "
                 "could lose it"
             )
-        source = pin(self.op, self.connection, *self.source, {})
+        try:
+            source = pin(self.op, self.connection, *self.source, {})
+        except ObjectNotFoundException as error:
+            error.message = f"there is no source {'/'.join(self.source)}"
+            raise
         if moved := moved_to(source.answer):
             raise AlreadyMoved(source, moved)
         self.op.allow_for(source.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -10,7 +11,11 @@ from object_clerk.checksum import record
 from object_clerk.checksum.etag import bare
 from object_clerk.clerk import ObjectClerk
 from object_clerk.config import ClerkConfig
-from object_clerk.exceptions import ObjectClerkFileException
+from object_clerk.exceptions import (
+    BucketNotFoundException,
+    ObjectClerkFileException,
+    ObjectNotFoundException,
+)
 from object_clerk.store.client import ObjectStoreClient, ObjectStoreComponentFactory
 from object_clerk.store.configurations import (
     ObjectStoreConnectionConfiguration,
@@ -88,12 +93,16 @@ class S3Client(ObjectStoreClient):
 
     def _list_objects(self, *, bucket: str, prefix: str, **options: Any) -> Iterator[ObjectInfo]:
         for entry in self.clerk.list_objects(bucket, prefix or None, **options):
-            yield ObjectInfo(
-                key=entry["Key"],
-                updated_time=entry["LastModified"],
-                size=entry["Size"],
-                etag=bare(entry.get("ETag")),
-            )
+            if "Key" in entry:  # else all that has a delimiter after the prefix, rolled up
+                yield ObjectInfo(
+                    key=entry["Key"],
+                    updated_time=entry["LastModified"],
+                    size=entry["Size"],
+                    etag=bare(entry.get("ETag")),
+                )
+
+    def _list_level(self, *, bucket: str, prefix: str, **options: Any) -> Iterator[ObjectInfo]:
+        return self._list_objects(bucket=bucket, prefix=prefix, delimiter="/", **options)
 
     def _list_versions(self, *, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
         for entry in self.clerk.list_versions(bucket, prefix or None):
@@ -116,7 +125,8 @@ class S3Client(ObjectStoreClient):
         return OpenedObject(cast("IO[bytes]", body), info.updated_time, info)
 
     def _head_object(self, *, key: str, bucket: str, version: str | None = None) -> ObjectInfo:
-        return _info(key, self.clerk.get_object_info(bucket, key, version_id=version))
+        with self._missing(bucket, key):
+            return _info(key, self.clerk.get_object_info(bucket, key, version_id=version))
 
     def _download_object(
         self, *, key: str, file_path: Path, bucket: str, version: str | None = None, **options: Any
@@ -128,7 +138,8 @@ class S3Client(ObjectStoreClient):
             raise ObjectClerkFileException(
                 f"the directory {file_path.parent} cannot be made: {error.strerror}"
             ) from error
-        return self.clerk.download_object(bucket, key, file_path, version_id=version, **chosen)
+        with self._missing(bucket, key):
+            return self.clerk.download_object(bucket, key, file_path, version_id=version, **chosen)
 
     def _upload_object(self, *, file_path: Path, key: str, bucket: str, **options: Any) -> Receipt:
         chosen = known(options, *_WRITE)
@@ -147,10 +158,22 @@ class S3Client(ObjectStoreClient):
         self, *, src_object: str, dst_object: str, src_bucket: str, dst_bucket: str, **options: Any
     ) -> Receipt:
         chosen = known(options, *_COPY)
-        return self.clerk.copy_object(src_bucket, src_object, dst_bucket, dst_object, **chosen)
+        with self._missing(src_bucket, src_object):
+            return self.clerk.copy_object(src_bucket, src_object, dst_bucket, dst_object, **chosen)
 
     def _delete_object(self, *, key: str, bucket: str, version: str | None = None) -> None:
         self.clerk.delete_object(bucket, key, version_id=version)
+
+    @contextlib.contextmanager
+    def _missing(self, bucket: str, key: str) -> Iterator[None]:
+        """Tell a missing bucket from a missing object, which the answer to a HEAD does not."""
+        try:
+            yield
+        except BucketNotFoundException:
+            raise
+        except ObjectNotFoundException:
+            self.clerk.exists(bucket, key)  # raises if there is no such bucket
+            raise
 
     def _get_presigned_url(self, *, key: str, bucket: str, expires: int) -> str:
         return self.clerk.presign_get(bucket, key, expires)
