@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import hashlib
 import logging
 import os
@@ -16,6 +17,7 @@ from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ParamValidationError
+from botocore.loaders import Loader, create_loader
 from botocore.validate import validate_parameters
 
 from object_clerk.endpoint import Endpoint
@@ -129,7 +131,11 @@ class Connection:
             core.get_component("response_parser_factory").set_parser_defaults(
                 timestamp_parser=moment
             )
+            loader = _loader(core.get_config_variable("data_path"))
+            core.register_component("data_loader", loader)
             session = boto3.session.Session(botocore_session=core)
+            # boto3 adds its own directory for every session.
+            loader.search_paths[:] = dict.fromkeys(loader.search_paths)
             verify = (
                 config.ca_bundle
                 or core.get_config_variable("ca_bundle")
@@ -239,6 +245,15 @@ class Connection:
         shape = self.client.meta.service_model.operation_model(name).input_shape
         assert shape is not None
         return shape
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    """What reads botocore's description of S3, which takes most of the time to make a client.
+
+    It keeps what it has read, for all clients of the process, as that of boto3's default session.
+    """
+    return create_loader(data_path)
 
 
 @retried
