@@ -175,16 +175,19 @@ def test_durable_write_is_on_disk_before_it_is_seen(
         done.append("directory" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file")
         fsync(fd)
 
+    names = iter(("a" * 32, "b" * 32, f"b{'b' * 30}c"))
+    monkeypatch.setattr(secrets, "token_hex", lambda _: next(names))
     with store_in(root, durable=True) as store:
-        store.put_object_v2(b"something, so that the directories are there", "key")
-        name = only_file(root).name
-        monkeypatch.setattr(secrets, "token_hex", lambda _: f"{name[:2]}{'0' * 30}")
+        store.put_object_v2(b"something, so that all is made", "key")
         monkeypatch.setattr(os, "fsync", flush)
         monkeypatch.setattr(os, "rename", noted("rename", rename))
         monkeypatch.setattr(Catalogue, "put", noted("row", put))
 
         store.put_object_v2(b"content", "key")
+        first, done = done, []
+        store.put_object_v2(b"content", "key")
 
+        assert first == ["file", "directory", "rename", "directory", "row"]
         assert done == ["file", "rename", "directory", "row"]
         with client_of(store)._catalogue._connections.lent() as db:
             assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
@@ -301,6 +304,24 @@ def test_source_that_changes_meanwhile_is_not_stored(
 
     assert list(store.list_objects()) == []
     assert files(root) == files(root, "incoming") == []
+
+
+def test_file_that_somebody_else_writes_to(
+    store: ObjectStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = _datafiles.Incoming.complete
+
+    def disturbed(self: _datafiles.Incoming, *, durable: bool) -> None:
+        _extend(self.path)
+        close(self, durable=durable)
+
+    store.put_object_v2(b"before", "key")
+    monkeypatch.setattr(_datafiles.Incoming, "complete", disturbed)
+    with pytest.raises(ObjectClerkFileException, match=r"7 bytes were written .* has 8"):
+        store.put_object_v2(b"content", "key")
+
+    assert content(store, "key") == b"before"
+    assert files(root, "incoming") == []
 
 
 def test_condition_is_checked_when_the_content_is_there(store: ObjectStore, root: Path) -> None:
@@ -443,9 +464,12 @@ def test_damaged_bytes_can_be_had(
     assert (tmp_path / "file").read_bytes() == damaged
 
 
-def test_copy_of_damaged_bytes_does_not_look_sound(store: ObjectStore, root: Path) -> None:
+@pytest.mark.parametrize("damage", [_flip, _truncate, _extend])
+def test_copy_of_damaged_bytes_does_not_look_sound(
+    store: ObjectStore, root: Path, damage: Callable[[Path], None]
+) -> None:
     store.put_object_v2(b"content", "key")
-    _flip(only_file(root))
+    damage(only_file(root))
 
     assert store.copy_object("key", "copy", verify_checksum=False).verdict is Verdict.NONE
 

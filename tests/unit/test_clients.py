@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from botocore.loaders import JSONFileLoader
 
 from object_clerk import ObjectClerk
 from object_clerk.connection import _loader
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def made() -> ObjectClerk:

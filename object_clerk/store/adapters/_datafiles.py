@@ -50,11 +50,13 @@ class Incoming:
     Attributes:
         name: its name, also in the catalogue.
         path: where it is now.
+        size: the bytes that were written to it.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self.path = path
+        self.size = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
     def lock(self) -> bool:
@@ -70,19 +72,19 @@ class Incoming:
         rest = memoryview(block)
         while rest:
             rest = rest[os.write(self._fd, rest) :]
+        self.size += len(block)
 
-    def complete(self, size: int, *, durable: bool) -> None:
-        """See to it that the disk has all of it.
+    def complete(self, *, durable: bool) -> None:
+        """See to it that all of it is there.
 
         Args:
-            size: its length in bytes.
             durable: whether it must survive a loss of power.
         """
         found = os.fstat(self._fd).st_size
-        if found != size:
+        if found != self.size:
             raise ObjectClerkFileException(
-                f"{size} bytes were written to {self.path}, which has {found}: is somebody else "
-                "at work there?"
+                f"{self.size} bytes were written to {self.path}, which has {found}: is somebody "
+                "else at work there?"
             )
         if durable:
             os.fsync(self._fd)
@@ -144,16 +146,18 @@ class DataFiles:
     def _new(self) -> Incoming:
         for _ in range(_TRIES):
             file = Incoming(self._incoming / secrets.token_hex(16))
-            if file.lock():
-                return file
-            file.close()
+            with contextlib.ExitStack() as otherwise:
+                otherwise.callback(file.close)
+                if file.lock():
+                    otherwise.pop_all()
+                    return file
         raise ObjectClerkFileException(
             f"files in {self._incoming} are removed by somebody as soon as they are made"
         )
 
-    def publish(self, file: Incoming, size: int) -> None:
-        """Put a file that has all of its ``size`` bytes where the complete ones are."""
-        file.complete(size, durable=self._durable)
+    def publish(self, file: Incoming) -> None:
+        """Put a file that has all of its bytes where the complete ones are."""
+        file.complete(durable=self._durable)
         path = self.path(file.name)
         if not path.parent.is_dir():
             path.parent.mkdir(exist_ok=True)
@@ -171,12 +175,11 @@ class DataFiles:
         return _removed(each for each in self._incoming.iterdir() if _NAME.fullmatch(each.name))
 
     def sweep(self, older_than_s: float) -> Swept:
-        """Remove complete files that are no object's: of writers that died just before the end,
-        and of objects that were replaced or deleted.
+        """Remove complete files that are no object's, or not any more.
 
         Args:
             older_than_s: leave younger ones alone.
-        """  # noqa: D205 - one sentence
+        """
         before = time.time() - older_than_s
         return _removed(self._lost(before), unless=self._known)
 

@@ -144,8 +144,7 @@ class LocalClient(ObjectStoreClient):
         info, file = self._find(bucket, key)
         return opened(file, info, bucket, verify)
 
-    def _head_object(self, *, key: str, bucket: str, **options: Any) -> ObjectInfo:
-        known(options)
+    def _head_object(self, *, key: str, bucket: str, **_: Any) -> ObjectInfo:
         info = self._look(bucket, key)
         if info is None:
             raise no_object()

@@ -140,7 +140,7 @@ class FilesystemClient(LocalClient):
             for block in blocks:
                 file.write(block)
             info = describe()
-            self._files.publish(file, info.size)
+            self._files.publish(file)
             replaced = self._catalogue.put(bucket, info, file.name, wish)
         if replaced is not None:
             self._files.remove(replaced)
