@@ -159,8 +159,6 @@ class AsyncObjectStore:
             self.store.put_object_v2, pipe.reader, key, bucket, length, **options
         )
         upload, feeding = asyncio.wrap_future(put), asyncio.create_task(pipe.feed(blocks))
-        for each in (upload, feeding):
-            each.add_done_callback(_look_at)
         try:
             await asyncio.wait((upload, feeding), return_when=asyncio.FIRST_COMPLETED)
             if feeding.done() and feeding.exception() is not None:
@@ -169,7 +167,7 @@ class AsyncObjectStore:
             return await upload
         finally:
             pipe.break_off()
-            upload.cancel()
+            upload.cancel()  # if it is over, this says that its error was seen
             feeding.cancel()
             await asyncio.wait((feeding,))  # the producer may have something to tidy up
 
@@ -445,9 +443,3 @@ class _Batches(Generic[T]):
             close = getattr(self._entries, "close", None)
             if close is not None:
                 close()
-
-
-def _look_at(ended: asyncio.Future[Any]) -> None:
-    """An error that is not raised, since there was another one, is no cause for alarm."""
-    if not ended.cancelled():
-        ended.exception()

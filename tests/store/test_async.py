@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import inspect
 import io
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -344,9 +346,12 @@ class TestClosing:
                 assert made.root_bucket == made.config.root_bucket == bucket
                 assert repr(made) == f"AsyncObjectStore(memory, root_bucket={bucket!r})"
                 client = made.store.client
+                assert await keys_of(made) == []
                 await made.close()
                 await made.close()
                 assert made.store.client is not client
+                await made.put_object_v2(b"x", "the next use makes new ones")
+                await made.close()
 
         run(story())
 
@@ -449,6 +454,7 @@ class TestCancellation:
                     with pytest.raises(ObjectClerkOperationException, match="read was cancelled"):
                         await opened.body.read(2)
                 # Left while the read goes on; the file is closed behind it.
+                await asyncio.sleep(0.05)
                 assert not body.closed
                 gate.opened.set()
                 await until(lambda: body.closed)
@@ -694,6 +700,73 @@ class TestUploadsFromIterators:
 
         run(story())
 
+    def test_cancelled_upload_whose_end_was_not_read_stores_nothing(self) -> None:
+        gate = Gate()
+
+        class Store(ObjectStore):
+            def put_object_v2(self, data: Any, *args: Any, **options: Any) -> Receipt:
+                assert data.read(1) == b"x"
+                gate.pass_through()
+                return super().put_object_v2(data, *args, **options)
+
+        async def story() -> None:
+            async with AsyncObjectStore(Store(MEMORY)) as store:
+                ended = asyncio.Event()
+
+                async def short() -> AsyncIterator[bytes]:
+                    yield b"xyz"
+                    ended.set()
+
+                uploading = asyncio.create_task(store.put_object_v2(short(), "key"))
+                await gate.is_reached()
+                await ended.wait()
+                uploading.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await uploading
+                gate.opened.set()
+                await asyncio.to_thread(store._uploads.shutdown)
+                assert await keys_of(store) == []
+
+        run(story())
+
+    @pytest.mark.parametrize("how", ["failed", "cancelled and closed"])
+    def test_nothing_is_under_way_after_it(self, how: str) -> None:
+        ended = []
+
+        class Store(ObjectStore):
+            def put_object_v2(self, data: Any, *_: Any, **__: Any) -> Any:
+                try:
+                    data.read()
+                finally:
+                    time.sleep(0.05)
+                    ended.append(True)
+
+        async def story() -> None:
+            begun = asyncio.Event()
+
+            async def producer() -> AsyncIterator[bytes]:
+                begun.set()
+                yield b"x"
+                if how == "failed":
+                    raise LookupError
+                await asyncio.Event().wait()
+
+            store = AsyncObjectStore(Store(MEMORY))
+            uploading = asyncio.create_task(store.put_object_v2(producer(), "key"))
+            await begun.wait()
+            if how == "failed":
+                with pytest.raises(LookupError):
+                    await uploading
+            else:
+                uploading.cancel()
+                await store.close()
+                with pytest.raises(asyncio.CancelledError):
+                    await uploading
+            assert ended == [True]
+            await store.close()
+
+        run(story())
+
     def test_second_cancellation_is_fine(self) -> None:
         async def story() -> None:
             waiting, tidying = asyncio.Event(), asyncio.Event()
@@ -836,6 +909,7 @@ def test_no_error_is_left_unseen(caplog: pytest.LogCaptureFixture) -> None:
                 await store.put_object_v2(failing(), "key")
             with contextlib.suppress(ObjectClerkException):
                 await store.put_object_v2(blocks_of(b"x"), "key", length=7)
+        gc.collect()
 
     run(story())
     assert caplog.records == []
