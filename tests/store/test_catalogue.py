@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from object_clerk.exceptions import (
@@ -34,7 +35,7 @@ from object_clerk.store.models import ObjectInfo
 from tests.store.test_filesystem import client_of, content, store_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from object_clerk.store import ObjectStore
 
@@ -193,6 +194,7 @@ _KEYS = st.text(st.sampled_from("aAb/\x01~\x7fé\ud7ff\ue000\uffff\U00010000\U00
     start_after=st.none() | _KEYS,
     count=st.integers(1, 40),
 )
+@example(keys={"a", "a\uffff", "b", "b/"}, prefix="a", start_after=None, count=40)
 def test_order_is_that_of_utf8(
     catalogue: Catalogue, keys: set[str], prefix: str, start_after: str | None, count: int
 ) -> None:
@@ -338,6 +340,44 @@ def test_file_system_without_shared_memory(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Catalogue, "_open", opened)
 
     assert "local disk" in str(_refusal(tmp_path))
+
+
+def test_catalogue_that_is_taken_away(store: ObjectStore, tmp_path: Path) -> None:
+    store.put_object_v2(b"content", "key")
+    store.client.close()
+    path = tmp_path / "objects" / NAME
+    path.rename(tmp_path / NAME)
+
+    with pytest.raises(ObjectClerkFileException, match="unable to open"):
+        store.put_object_v2(b"content", "key")
+    assert not path.exists()
+
+    (tmp_path / NAME).rename(path)
+    assert content(store, "key") == b"content"
+
+
+def test_only_one_process_sets_a_root_up(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    establish = Catalogue.establish
+
+    def alone(self: Catalogue, check_empty: Callable[[], None]) -> None:
+        with pytest.raises(BlockingIOError):
+            lock(tmp_path / "objects")
+        establish(self, check_empty)
+
+    monkeypatch.setattr(Catalogue, "establish", alone)
+    store.put_object_v2(b"content", "key")
+
+    lock(tmp_path / "objects")  # it is free again
+
+
+def lock(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(fd)
 
 
 # -- what errors say ---------------------------------------------------------------------------

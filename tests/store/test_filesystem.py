@@ -416,6 +416,30 @@ def test_damage_is_noticed(
     assert data.startswith(read.getvalue()) or damage is _flip
 
 
+@pytest.mark.parametrize("size", [10, MIB, 3 * MIB + 7])
+def test_last_bytes_come_only_when_all_are_verified(
+    store: ObjectStore, root: Path, size: int
+) -> None:
+    store.put_object_v2(os.urandom(size), "key")
+    with store.get_object("key") as opened:
+        assert len(opened.body.read(size)) == size
+    _flip(only_file(root))
+
+    with store.get_object("key") as opened, pytest.raises(ObjectVerificationException):
+        opened.body.read(size)  # who knows the size would not ask for more
+
+
+@pytest.mark.parametrize(("damage", "left"), [(_truncate, 6), (_extend, 8), (_empty, 0)])
+def test_other_length_is_told(
+    store: ObjectStore, root: Path, damage: Callable[[Path], None], left: int
+) -> None:
+    store.put_object_v2(b"content", "key")
+    damage(only_file(root))
+
+    with pytest.raises(ObjectVerificationException, match=f"7 bytes were stored, and {left} are"):
+        content(store, "key")
+
+
 @DAMAGE
 def test_damage_leaves_targets_as_they_were(
     store: ObjectStore, root: Path, tmp_path: Path, damage: Callable[[Path], None]

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from object_clerk.exceptions import (
@@ -173,6 +173,7 @@ _KEYS = st.text(st.sampled_from("aAb/\x01~é\ud7ff\ue000\uffff\U00010000\U0010ff
     prefix=st.just("") | _KEYS,
     start_after=st.none() | _KEYS,
 )
+@example(changes=[("a", True), ("b", True), ("a\uffff", True)], prefix="a", start_after=None)
 def test_order_is_that_of_utf8(
     changes: list[tuple[str, bool]], prefix: str, start_after: str | None
 ) -> None:

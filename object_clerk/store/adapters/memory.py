@@ -99,7 +99,7 @@ class MemoryClient(LocalClient):
             home = self._bucket(bucket)
             there = home.objects.get(key)
             wish.check(None if there is None else there[0].etag)
-            home.put(key, _shown(info), data)
+            home.put(key, info, data)
         return info
 
     def _delete_object(self, *, key: str, bucket: str, **_: Any) -> None:
