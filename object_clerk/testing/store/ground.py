@@ -35,8 +35,8 @@ class Gap(enum.Enum):
     EXPIRY = "it takes an expired URL"
     SIGNATURES = "it takes a URL for another key, and another method"
     VERSIONS = "it keeps no versions"
-    FOLDERS = "an object cannot be called like a folder of others"
-    LAST_PREFIX = "it lists nothing for a prefix that ends with the last character of Unicode"
+    FOLDERS = "an object called like a folder of others is an error"
+    LAST_PREFIX = "a prefix that ends with the last character of Unicode is an error"
     ATOMIC = "who reads an object that is being replaced may get an error"
 
 

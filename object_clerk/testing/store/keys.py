@@ -114,3 +114,7 @@ class Keys(Ground):
             for key in order[1:]:
                 store.delete_object(key)
             assert keys_of(store) == []
+        if Gap.FOLDERS in gaps:
+            store.put_object_v2(b"content", "folder/key")
+            with pytest.raises(ObjectClerkException):
+                store.put_object_v2(b"content", "folder")

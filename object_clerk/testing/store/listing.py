@@ -9,6 +9,7 @@ import pytest
 
 from object_clerk.exceptions import (
     BucketNotFoundException,
+    ObjectClerkOperationException,
     ObjectClerkParameterException,
     ObjectClerkTypeException,
 )
@@ -83,6 +84,8 @@ class Listing(Ground):
         assert keys(store) == names
         assert keys(store, prefix="a") == names[:4]
         if Gap.LAST_PREFIX in gaps:
+            with pytest.raises(ObjectClerkOperationException):
+                keys(store, prefix=last)
             return
         for prefix in (f"a{last}", last, f"{last}{last}", f"a{last}{last}"):
             expected = [key for key in names if key.startswith(prefix)]
