@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent import futures
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,8 +26,8 @@ def run_parts(
 
     Tasks are taken from the iterable only when a worker is free, so a generator that reads a
     stream stays no more than that far ahead. ``finished`` is called in the calling thread, as
-    results come. The first error, Ctrl-C included, stops all tasks and is raised when they have
-    stopped: nothing goes on behind the caller's back.
+    results come, while the workers have something to do. The first error, Ctrl-C included, stops
+    all tasks and is raised when they have stopped: nothing goes on behind the caller's back.
     """
     if workers <= 1:
         for task in tasks:
@@ -34,11 +35,14 @@ def run_parts(
             finished(task())
         return
     running: set[futures.Future[T]] = set()
+    results: deque[T] = deque()
 
     def collect() -> None:
+        while results:
+            finished(results.popleft())
         done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
         for future in done:
-            finished(future.result())
+            results.append(future.result())
             running.discard(future)
 
     with futures.ThreadPoolExecutor(workers, thread_name_prefix=op.name) as executor:
@@ -47,7 +51,7 @@ def run_parts(
                 running.add(executor.submit(task))
                 if len(running) >= workers:
                     collect()
-            while running:
+            while running or results:
                 collect()
         except BaseException as error:
             op.cancel()

@@ -84,19 +84,36 @@ def test_stream_is_read_no_further_than_there_are_workers(workers: int) -> None:
     """Check 26: parts that wait for a worker are not in memory yet."""
     taken, done = [0], [0]
     ahead: list[int] = []
+    lock = threading.Lock()
 
     def tasks() -> Iterator[Callable[[], None]]:
         for _ in range(12):
             taken[0] += 1
             ahead.append(taken[0] - done[0])
-            yield lambda: None
+            yield task
 
-    def finished(_: None) -> None:
-        done[0] += 1
+    def task() -> None:
+        with lock:
+            done[0] += 1
 
-    run_parts(_operation(), workers, tasks(), finished)
+    run_parts(_operation(), workers, tasks(), lambda _: None)
 
     assert max(ahead) <= workers
+
+
+def test_workers_have_work_while_a_result_is_dealt_with() -> None:
+    """Downloads hash what has come in ``finished``; meanwhile the next parts have to come."""
+    begun = [threading.Event() for _ in range(8)]
+
+    def task(number: int) -> int:
+        begun[number].set()
+        return number
+
+    def finished(number: int) -> None:
+        # All but the last have as many after them as there are workers.
+        assert begun[min(number + 2, 7)].wait(10)
+
+    run_parts(_operation(), 2, [functools.partial(task, n) for n in range(8)], finished)
 
 
 @pytest.mark.parametrize("error", [ObjectClerkException("broken"), KeyboardInterrupt()])
