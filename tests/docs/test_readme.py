@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import pkgutil
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,16 @@ def test_servers_are_those_of_the_tests(readme: Page) -> None:
     modules = {"ministack": ministack, "rclone": rclone, "swift": swift, "minio": minio}
     for name, module in modules.items():
         assert rows[name] == module.VERSION
+
+
+def test_what_old_imports_became_can_be_imported(readme: Page) -> None:
+    found = {row[1].split(",")[0] for row in readme.table("old-imports")}
+    assert len(found) == len(readme.table("old-imports"))
+    for name in found:
+        assert callable(pkgutil.resolve_name(name))
+    old = " ".join(row[0] for row in readme.table("old-imports"))
+    for name in (path.rpartition(".")[2] for path in found if "sources" not in path):
+        assert name in old or name == "register"
 
 
 def test_commands_are_those_that_were_promised(readme: Page) -> None:
