@@ -51,9 +51,6 @@ _SWITCHES = ("secure", "durable")
 #: What an ObjectClerk reads besides; the default store understands them too.
 CLERK_VARIABLES = ("ENDPOINT_URL", "HOST", "PORT", "USE_SSL")
 
-#: What Kubernetes sets in every container for a service that is called object-store.
-_OF_KUBERNETES = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+")
-
 
 def find_configuration(
     name: str | None = None, environ: Mapping[str, str] | None = None
@@ -97,19 +94,19 @@ def _variables(environ: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _check_variables(variables: Iterable[str], middle: str) -> None:
-    """Refuse variables that nobody reads, for one letter too few would go unnoticed."""
+    """Refuse variables that nobody reads and that look like one of ours with a slip in it."""
     ends = {field.upper() for field in FIELDS}
     for variable in variables:
         rest = variable.removeprefix(PREFIX)
         if rest == variable or rest in ends or rest in CLERK_VARIABLES:
             continue
-        of_another_store = any(rest.endswith(f"_{end}") for end in ends)
-        if of_another_store or _OF_KUBERNETES.fullmatch(rest):
-            continue
+        if any(rest.endswith(f"_{end}") for end in ends):
+            continue  # of another store
         known = [f"{each}{end}" for each in dict.fromkeys((middle, "")) for end in sorted(ends)]
-        near = difflib.get_close_matches(rest, known, 1)
-        hint = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(known)}"
-        raise StoreConfigurationError(f"the variable {variable} is not known; {hint}")
+        if near := difflib.get_close_matches(rest, known, 1):
+            raise StoreConfigurationError(
+                f"the variable {variable} is not known; did you mean {PREFIX}{near[0]}?"
+            )
 
 
 def _given(variables: Mapping[str, str], middle: str) -> dict[str, Any]:

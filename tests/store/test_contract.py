@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from typing import TYPE_CHECKING, Any, cast
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from object_clerk.store import Framework, ObjectStore
+from object_clerk.store import AsyncObjectStore, Framework, ObjectStore
 from object_clerk.testing import FaultProxy, flip_response_bit
 from object_clerk.testing.store import ODD_KEYS as KEYS
 from object_clerk.testing.store import Gap, StoreContract
@@ -21,7 +22,7 @@ from tests.contract.support import LARGE, QUICK, THRESHOLD, blob
 from tests.servers import ODD_KEYS, arrange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from types_boto3_s3 import S3Client
@@ -237,6 +238,32 @@ class TestMinio(OnS3, StoreContract):
             shown = [caught.value, store, store.client, store.config]
             assert secret not in f"{shown!r} {caught.value}"
             assert secret not in store.get_presigned_url("key")
+
+    def test_async(self, store: ObjectStore) -> None:
+        """The same for programs with an event loop; what was not finished leaves nothing behind."""
+
+        async def blocks(whole: bool) -> AsyncIterator[bytes]:
+            for begin in range(0, LARGE, 1 << 20):
+                yield blob(LARGE)[begin : begin + (1 << 20)]
+            if not whole:
+                raise EOFError("the producer broke")
+
+        async def use() -> list[str]:
+            async with AsyncObjectStore(store, max_threads=4) as wrapped:
+                receipt = await wrapped.put_object_v2(blocks(whole=True), "made")
+                assert (receipt.size, receipt.verdict.strength >= 2) == (LARGE, True)
+                with pytest.raises(EOFError):
+                    await wrapped.put_object_v2(blocks(whole=False), "broken")
+                async with await wrapped.get_object("made") as opened:
+                    assert b"".join([block async for block in opened.body]) == blob(LARGE)
+                calls = [wrapped.put_object_v2(b"%d" % n, f"small/{n}") for n in range(20)]
+                await asyncio.gather(*calls)
+                return [each.key async for each in wrapped.list_files()]
+
+        expected = ["made", *sorted(f"small/{n}" for n in range(20))]
+        assert asyncio.run(use()) == expected
+        clerk = cast("S3StoreClient", store.client).clerk
+        assert list(clerk.list_uploads(store.root_bucket)) == []
 
     @pytest.mark.parametrize("framework", ["missing", None, "minio", *Framework])
     def test_frameworks(self, framework: Any, config: dict[str, Any]) -> None:
