@@ -466,8 +466,9 @@ class ObjectClerk:
         Args:
             object_data: a path (str or PathLike), bytes, bytearray, memoryview, or a binary
                 stream. A stream is taken from where it stands, or from its start if it stands
-                at its end; it is left open. One that cannot be rewound is set aside part by
-                part. A file that changes meanwhile is noticed.
+                at its end; it is left open, at its end, or where it stood if the upload fails. One
+                that cannot be rewound is set aside part by part. A file that changes meanwhile is
+                noticed.
             bucket: the bucket.
             object_key: the key; an object that is there is replaced.
             verify_checksum: ``"strict"`` (or True), ``"available"``, or ``"off"`` (or False),
@@ -500,7 +501,7 @@ class ObjectClerk:
             if storage_class is not None:
                 parameters["StorageClass"] = check_text("storage_class", storage_class)
             conditions = Conditions(if_absent, if_match)
-            with contextlib.closing(open_source(object_data)) as source:
+            with open_source(object_data) as source:
                 upload = Upload(
                     op,
                     self._connection,

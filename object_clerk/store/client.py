@@ -10,7 +10,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
+from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -21,20 +23,23 @@ from object_clerk.exceptions import (
     ObjectClerkOperationException,
     ObjectClerkParameterException,
     ObjectClerkTypeException,
+    OperationCancelled,
     UnsupportedError,
 )
 from object_clerk.names import check_bucket, check_key, check_metadata, check_text, check_unicode
 from object_clerk.store.configurations import ObjectStoreConfiguration
 from object_clerk.store.files import beneath, later_file
 from object_clerk.store.models import Capability, OpenedObject
+from object_clerk.store.streams import exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from object_clerk.receipt import Receipt
     from object_clerk.store.models import Bucket, ObjectInfo, ObjectVersion
 
 T = TypeVar("T")
+_END = object()
 
 #: The longest life of a presigned URL, a week (Amazon S3 user guide, "Presigned URLs").
 LONGEST_PRESIGNED_S = 7 * 24 * 3600
@@ -81,8 +86,7 @@ class ObjectStoreClient(abc.ABC):
         key: str,
         bucket: str | None = None,
         version: str | None = None,
-        *,
-        verify_checksum: bool | str | None = None,
+        **options: Any,
     ) -> OpenedObject:
         """Open an object; see :class:`~object_clerk.store.Object`.
 
@@ -90,14 +94,15 @@ class ObjectStoreClient(abc.ABC):
             key: the key.
             bucket: the bucket.
             version: a generation other than the latest.
-            verify_checksum: as for :meth:`object_clerk.ObjectClerk.get_object`; strict if None.
+            **options: ``verify_checksum`` as for :meth:`object_clerk.ObjectClerk.get_object`, and
+                what the adapter has besides.
 
         Raises:
             ObjectNotFoundException: there is no such object.
             ObjectVerificationException: from ``body.read()``, if the bytes do not verify.
         """
         where = self._where("get_object", key, bucket, version)
-        return self._done(where, self._get_object, **_given(verify_checksum=verify_checksum))
+        return self._done(where, self._get_object, **_given(**options))
 
     def head_object(
         self, key: str, bucket: str | None = None, version: str | None = None
@@ -199,7 +204,9 @@ class ObjectStoreClient(abc.ABC):
         given = _given(prefix=prefix, start_after=start_after)
         if recursive:
             return self._listed(where, self._list_objects, **given, **_given(limit=limit))
-        return islice(self._listed(where, self._list_level, **given), limit)
+        return self._listed(
+            where, lambda **options: islice(self._list_level(**options), limit), **given
+        )
 
     def list_versions(self, prefix: str = "", bucket: str | None = None) -> Iterator[ObjectVersion]:
         """All generations of the objects, by key, of each the latest first.
@@ -265,7 +272,9 @@ class ObjectStoreClient(abc.ABC):
         """Store bytes or a stream, whole and verified or not at all.
 
         Args:
-            data: the content. A stream is read to its end, and left open.
+            data: the content. A stream is taken from where it stands, or from its start if it
+                stands at its end, and is left open. If the write fails, one that can be rewound
+                stands where it stood.
             key: the key.
             bucket: the bucket.
             length: how many bytes there must be; -1 if nobody knows. Others are refused, and
@@ -292,6 +301,9 @@ class ObjectStoreClient(abc.ABC):
             raise ObjectClerkTypeException(
                 f"cannot store a {type(data).__name__}: give bytes or a binary stream"
             )
+        elif length >= 0:
+            with _doing("put_object_v2", where["bucket"], key):
+                data = exactly(data, length)
         return self._done(where, self._put_object_v2, data=data, length=length, **checked)
 
     def copy_object(
@@ -443,7 +455,10 @@ class ObjectStoreClient(abc.ABC):
     def _put_object_v2(
         self, *, data: bytes | IO[bytes], length: int, key: str, bucket: str, **options: Any
     ) -> Receipt:
-        """Store bytes or a stream, atomically; not if there are not ``length`` bytes."""
+        """Store bytes or a stream, atomically, if reading it does not raise.
+
+        ``length`` is what the caller said, or -1; a stream that has more or fewer bytes raises.
+        """
 
     @abc.abstractmethod
     def _copy_object(
@@ -516,8 +531,10 @@ class ObjectStoreClient(abc.ABC):
     def _writing(self, where: Mapping[str, str], options: dict[str, Any]) -> dict[str, Any]:
         """The options of a write that were given, if they make sense and the backend has them."""
         given = _given(**options)
-        if given.get("if_absent") is False:
-            del given["if_absent"]
+        if not isinstance(given.get("if_absent", False), bool):
+            raise ObjectClerkTypeException("if_absent is True or False")
+        if not given.get("if_absent"):
+            given.pop("if_absent", None)
         if given.keys() & {"if_absent", "if_match"}:
             self._require(Capability.CONDITIONS, where)
             if given.keys() >= {"if_absent", "if_match"}:
@@ -543,8 +560,42 @@ class ObjectStoreClient(abc.ABC):
     ) -> Iterator[T]:
         """What the adapter's ``hook`` lists, one by one."""
         arguments = {name: value for name, value in where.items() if name != "operation"}
-        with _doing(where["operation"], where.get("bucket"), None):
-            yield from hook(**arguments, **options)
+        return _Entries(where, partial(hook, **arguments, **options))
+
+
+class _Entries(Iterator[T]):
+    """The entries of a listing, which is begun when the first is taken."""
+
+    def __init__(self, where: Mapping[str, str], begin: Callable[[], Iterator[T]]) -> None:
+        self._where = where
+        self._begin = begin
+        self._found: Iterator[T] | None = None
+        self._error: ObjectClerkException | None = None
+
+    def __next__(self) -> T:
+        if self._error is not None:
+            raise self._error  # who goes on after an error must not take it for the end
+        try:
+            with _doing(self._where["operation"], self._where.get("bucket"), None):
+                if self._found is None:
+                    self._found = iter(self._begin())
+                entry = next(self._found, _END)
+        except ObjectClerkException as error:
+            self._error = error
+            raise
+        except BaseException as error:
+            self._error = OperationCancelled(f"the listing was broken off: {type(error).__name__}")
+            raise
+        if entry is _END:
+            raise StopIteration
+        return entry  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Give up what the listing still holds; there is nothing more to take."""
+        close = getattr(self._found, "close", None)
+        self._found = iter(())
+        if close is not None:
+            close()
 
 
 class ObjectStoreComponentFactory(abc.ABC):

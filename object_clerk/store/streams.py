@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import io
-from typing import IO
+import os
+from typing import IO, cast
 
 from object_clerk.exceptions import ObjectSaveException
 
 
-class ExactStream(io.RawIOBase):
+def exactly(stream: IO[bytes], length: int) -> IO[bytes]:
+    """A stream with the same bytes, which fails unless there are ``length`` of them.
+
+    Raises:
+        ObjectSaveException: the stream can be measured, and has more or fewer.
+    """
+    size = _size(stream)
+    if size is None:
+        return cast("IO[bytes]", _ExactStream(stream, length))
+    if size != length:
+        raise _other(size > length, length)
+    return stream
+
+
+def _size(stream: IO[bytes]) -> int | None:
+    """How many bytes an upload would take of a stream; None if that takes reading it."""
+    try:
+        begin = stream.tell()
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(begin)
+    except (AttributeError, OSError, ValueError):
+        return None
+    # One that stands at its end is taken whole, as object_clerk.transfer.source has it.
+    return end - begin if begin < end else end
+
+
+def _other(more: bool, length: int) -> ObjectSaveException:
+    than = "more" if more else "fewer"
+    return ObjectSaveException(f"the stream has {than} than the {length} bytes stated")
+
+
+class _ExactStream(io.RawIOBase):
     """A stream that fails at its end if it does not have ``length`` bytes; not to be rewound."""
 
     def __init__(self, stream: IO[bytes], length: int) -> None:
@@ -18,19 +50,12 @@ class ExactStream(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes.
-
-        Raises:
-            ObjectSaveException: there are fewer bytes than was said, or more.
-        """
         data = self._stream.read(size)
         self._position += len(data)
         ended = not data and size != 0
         if self._position > self._length or (ended and self._position < self._length):
-            than = "more" if self._position > self._length else "fewer"
-            raise ObjectSaveException(f"the stream has {than} than the {self._length} bytes stated")
+            raise _other(self._position > self._length, self._length)
         return data

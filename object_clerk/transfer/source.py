@@ -18,6 +18,7 @@ from object_clerk.lane.wire import Streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from typing import Self
 
     from object_clerk.retry import Operation
     from object_clerk.transfer.bandwidth import Bandwidth
@@ -57,8 +58,19 @@ class Source:
     def check_unchanged(self) -> None:
         """Raise ObjectSaveException if the source was changed since it was opened."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.give_back()
+        self.close()
+
     def close(self) -> None:
         """Release what this object opened itself, but never what the caller did."""
+
+    def give_back(self) -> None:
+        """Leave the caller's stream as it was found, so that it can be tried again."""
 
 
 class SizedSource(Source, abc.ABC):
@@ -233,7 +245,7 @@ class _File(SizedSource):
 
 
 class _SeekableStream(SizedSource):
-    """A stream of the caller's that can be rewound; left open, standing at its end."""
+    """A stream of the caller's that can be rewound; left open, at its end if all went well."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -244,6 +256,7 @@ class _SeekableStream(SizedSource):
             end = stream.tell() if end is None else end
             # A buffer that was just written stands at its end; its writer means all of it.
             self._begin = begin if begin < end else 0
+        self._stood, self._leave_at = begin, end
         super().__init__(f"stream {_name_of(stream)}", end - self._begin)
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -263,7 +276,11 @@ class _SeekableStream(SizedSource):
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
-            self._stream.seek(0, os.SEEK_END)
+            self._stream.seek(self._leave_at)
+
+    def give_back(self) -> None:
+        """See :class:`Source`."""
+        self._leave_at = self._stood
 
 
 class Pipe(Source):

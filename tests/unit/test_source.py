@@ -244,6 +244,20 @@ class TestPositions:
 
         assert stream.tell() == len(DATA)
 
+    @pytest.mark.parametrize("stood", [0, 1000, len(DATA)])
+    def test_stream_stands_where_it_stood_if_the_upload_fails(self, stood: int) -> None:
+        """Or whoever tries again would upload it from its start."""
+        stream = io.BytesIO(DATA)
+        stream.seek(stood)
+        source = open_source(stream)
+        cast("Any", source).read_at(0, 10)
+        source.__exit__(ZeroDivisionError)
+
+        assert stream.tell() == stood
+        with open_source(stream) as again:
+            assert cast("Any", again).read_at(0, 10)
+        assert stream.tell() == len(DATA)
+
     def test_threads_share_a_stream(self) -> None:
         source = cast("Any", open_source(io.BytesIO(DATA)))
         found: dict[int, bytes] = {}

@@ -13,7 +13,6 @@ from object_clerk.clerk import ObjectClerk
 from object_clerk.config import ClerkConfig
 from object_clerk.exceptions import (
     BucketNotFoundException,
-    ObjectClerkFileException,
     ObjectNotFoundException,
 )
 from object_clerk.store.client import ObjectStoreClient, ObjectStoreComponentFactory
@@ -30,7 +29,7 @@ from object_clerk.store.models import (
     OpenedObject,
 )
 from object_clerk.store.options import known
-from object_clerk.store.streams import ExactStream
+from object_clerk.transfer.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -132,13 +131,11 @@ class S3Client(ObjectStoreClient):
         self, *, key: str, file_path: Path, bucket: str, version: str | None = None, **options: Any
     ) -> Receipt:
         chosen = known(options, *_READ, "resume")
-        try:
-            file_path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ObjectClerkFileException(
-                f"the directory {file_path.parent} cannot be made: {error.strerror}"
-            ) from error
         with self._missing(bucket, key):
+            if not file_path.parent.exists():
+                self.clerk.get_object_info(bucket, key, version_id=version)  # is it worth making?
+                with writing(str(file_path.parent)):
+                    file_path.parent.mkdir(parents=True, exist_ok=True)
             return self.clerk.download_object(bucket, key, file_path, version_id=version, **chosen)
 
     def _upload_object(self, *, file_path: Path, key: str, bucket: str, **options: Any) -> Receipt:
@@ -149,10 +146,7 @@ class S3Client(ObjectStoreClient):
         self, *, data: bytes | IO[bytes], length: int, key: str, bucket: str, **options: Any
     ) -> Receipt:
         chosen = known(options, *_WRITE)
-        content: object = data
-        if length >= 0 and not isinstance(data, (bytes, bytearray, memoryview)):
-            content = ExactStream(data, length)
-        return self.clerk.upload_object(content, bucket, key, allow_empty=True, **chosen)
+        return self.clerk.upload_object(data, bucket, key, allow_empty=True, **chosen)
 
     def _copy_object(
         self, *, src_object: str, dst_object: str, src_bucket: str, dst_bucket: str, **options: Any

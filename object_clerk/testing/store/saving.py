@@ -96,6 +96,8 @@ class Saving(Ground):
         for download in (store.download_file, store.download_object):
             with failing(ObjectNotFoundException, store.root_bucket, "missing/key"):
                 download("missing/key", tmp_path / "file")
+            with failing(ObjectNotFoundException, "missing/key"):
+                download("missing/key", tmp_path / "directory" / "file")
             with failing(BucketNotFoundException, bucket):
                 download("key", tmp_path / "file", bucket)
         assert (tmp_path / "file").read_bytes() == b"before"

@@ -205,6 +205,17 @@ class Writing(Ground):
         assert keys(store) == ["there"]
         assert content(store, "there") == b"before"
 
+    def test_write_stream_again(self, store: ObjectStore) -> None:
+        """Check 8: after a write that failed, the same stream has the same bytes."""
+        stream = io.BytesIO(b"header, content")
+        stream.seek(8)
+        with failing(BucketNotFoundException):
+            store.put_object_v2(stream, "key", new_bucket())
+        with failing(ObjectSaveException):
+            store.put_object_v2(stream, "key", length=3)
+        store.put_object_v2(stream, "key")
+        assert content(store, "key") == b"content"
+
     def test_write_no_such_file(self, store: ObjectStore, tmp_path: Path) -> None:
         """Check 8: a missing file, and what is no file."""
         for upload in (store.upload_file, store.upload_object):
@@ -333,6 +344,13 @@ class Writing(Ground):
             with pytest.raises(kind):
                 upload(file, "key", **wanted)
             assert store.head_object("key").etag == before.etag
+
+    def test_write_condition_of_the_wrong_type(self, store: ObjectStore) -> None:
+        """Check 20: text is not taken for True, nor for False."""
+        if Capability.CONDITIONS in store.client.capabilities:
+            with pytest.raises(ObjectClerkTypeException):
+                store.put_object_v2(b"", "key", if_absent="false")
+        assert keys(store) == []
 
     def test_write_conditions_exclude_each_other(self, store: ObjectStore) -> None:
         """Check 20: nothing can be absent and match."""
