@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
-from object_clerk.exceptions import ObjectClerkParameterException
+from object_clerk.exceptions import ObjectClerkFileException, ObjectClerkParameterException
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -32,13 +34,25 @@ class _LaterRawFile(io.RawIOBase):
         super().__init__()
         self.name = str(path)
         self._path = path
-        self._opened: IO[bytes] | None = None
+        self._opened: io.FileIO | None = None
 
     @property
-    def _file(self) -> IO[bytes]:
+    def _file(self) -> io.FileIO:
         if self._opened is None:
+            if self.closed:
+                raise ValueError("the body was closed")
             self._opened = self._path.open("rb", buffering=0)
         return self._opened
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ObjectClerkFileException(
+                f"{self.name} cannot be read: {error.strerror or error}",
+                operation="download_object",
+            ) from error
 
     def readable(self) -> bool:
         return True
@@ -47,10 +61,12 @@ class _LaterRawFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return cast("io.FileIO", self._file).readinto(buffer) or 0
+        with self._reading():
+            return self._file.readinto(buffer) or 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        with self._reading():
+            return self._file.seek(offset, whence)
 
     def tell(self) -> int:
         return 0 if self._opened is None else self._opened.tell()
@@ -62,5 +78,9 @@ class _LaterRawFile(io.RawIOBase):
 
 
 def later_file(path: Path) -> IO[bytes]:
-    """A binary file that is opened when it is first read: who does not read need not close it."""
-    return io.BufferedReader(_LaterRawFile(path))
+    """A binary file that is opened when it is first read: who does not read need not close it.
+
+    A relative path is meant from where the program is now. What fails later raises
+    ObjectClerkFileException.
+    """
+    return io.BufferedReader(_LaterRawFile(path.absolute()))

@@ -14,6 +14,7 @@ from object_clerk.exceptions import (
     ObjectClerkFileException,
     ObjectClerkOperationException,
     ObjectVerificationException,
+    OperationCancelled,
 )
 from object_clerk.receipt import Finding, Verdict, Verification
 from object_clerk.store.models import ObjectInfo, OpenedObject
@@ -124,14 +125,20 @@ class _VerifiedFile(io.RawIOBase):
         return True
 
     def _next(self) -> bytes:
+        if self.closed:
+            raise ValueError("the body was closed")
         if self._error is not None:
             raise self._error  # a caller who reads on after an error must not see an end
-        rest, self._rest = self._rest, b""
         try:
+            rest, self._rest = self._rest, b""
             return rest or next(self._blocks, b"")
         except ObjectClerkException as error:
             error.concerning(*self._where)
             self._error = error
+            raise
+        except BaseException:  # Ctrl-C: what is read next must not look like the end
+            self._error = OperationCancelled("reading was interrupted")
+            self._error.concerning(*self._where)
             raise
 
     def readinto(self, buffer: Any) -> int:
