@@ -741,6 +741,30 @@ def test_root_that_a_killed_process_has_begun(root: Path) -> None:
         assert content(store, "key") == b"content"
 
 
+@pytest.mark.parametrize("left", [None, b""])
+def test_store_that_has_lost_its_catalogue(root: Path, left: bytes | None) -> None:
+    """With an empty one in its place all data files would be nobody's."""
+    with store_in(root) as store:
+        store.put_object_v2(b"content", "key")
+    for each in root.glob("catalogue.sqlite3*"):
+        each.rename(root.parent / each.name)
+    if left is not None:
+        (root / "catalogue.sqlite3").write_bytes(left)
+
+    for call in (lambda: list(store.list_objects()), lambda: client_of(store).sweep(0)):
+        with store_in(root) as store:
+            with pytest.raises(ObjectClerkConfigurationException, match="put it back") as caught:
+                call()
+            assert str(root / "catalogue.sqlite3") in str(caught.value)
+
+    assert only_file(root).read_bytes() == b"content"
+    assert (root / "catalogue.sqlite3").exists() is (left is not None)
+    for each in root.parent.glob("catalogue.sqlite3*"):
+        each.rename(root / each.name)
+    with store_in(root) as store:
+        assert content(store, "key") == b"content"
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_root_that_may_not_be_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, there: bool

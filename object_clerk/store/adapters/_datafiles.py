@@ -122,6 +122,10 @@ class DataFiles:
         """Open a complete file."""
         return self.path(name).open("rb", buffering=0)
 
+    def any(self) -> bool:
+        """Whether there is a complete file."""
+        return next(self._complete(), None) is not None
+
     def remove(self, name: str) -> None:
         """Remove a complete file. If that fails it is a leftover."""
         with contextlib.suppress(OSError):
@@ -184,11 +188,16 @@ class DataFiles:
         return _removed(self._lost(before), unless=self._known)
 
     def _lost(self, before: float) -> Iterator[Path]:
-        for path in self._data.glob("[0-9a-f][0-9a-f]/*"):
-            if _NAME.fullmatch(path.name) and not self._known(path.name):
+        for path in self._complete():
+            if not self._known(path.name):
                 with contextlib.suppress(FileNotFoundError):
                     if path.stat().st_mtime <= before:
                         yield path
+
+    def _complete(self) -> Iterator[Path]:
+        for path in self._data.glob("[0-9a-f][0-9a-f]/*"):
+            if _NAME.fullmatch(path.name):
+                yield path
 
 
 def _removed(paths: Iterator[Path], unless: Callable[[str], bool] = lambda _: False) -> Swept:

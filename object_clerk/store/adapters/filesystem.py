@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 _TRIES = 10
 
 #: What may be in a root without a catalogue: what a killed process left, and what file systems
-#: make of their own.
+#: make of their own. A data file may not: it is published only when there is a catalogue.
 _HARMLESS = frozenset((NAME, f"{NAME}-wal", f"{NAME}-shm", DATA, INCOMING, "lost+found"))
 
 _DAY_S = 86400.0
@@ -206,12 +206,18 @@ class FilesystemClient(LocalClient):
             flush_directory(each.parent)
 
     def _check_empty(self) -> None:
-        """Raise if the directory is somebody else's."""
+        """Raise if the directory is somebody else's, or a store that has lost its catalogue."""
         strange = sorted(each.name for each in self._root.iterdir() if each.name not in _HARMLESS)
         if strange:
             raise ObjectClerkConfigurationException(
                 f"{self._root} is no store, and not empty (there is {strange[0]!r}): "
                 "give a directory of its own as root"
+            )
+        if self._files.any():
+            # An empty one in its place would make all of them nobody's.
+            raise ObjectClerkConfigurationException(
+                f"the catalogue {self._root / NAME} is missing: put it back "
+                "(data files are still there)"
             )
 
 
