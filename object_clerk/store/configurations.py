@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import enum
-from pathlib import Path  # noqa: TC003 - pydantic reads it
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -20,10 +21,12 @@ from pydantic import (
     field_validator,
 )
 
-from object_clerk.exceptions import ObjectClerkConfigurationException
+from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkException
+from object_clerk.names import check_bucket
+from object_clerk.values import check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
 
 class Framework(enum.StrEnum):
@@ -66,9 +69,27 @@ class StoreConfigurationError(ObjectClerkConfigurationException):
     @classmethod
     def about(cls, *problems: tuple[str, str]) -> StoreConfigurationError:
         """The error that says what is wrong with each field."""
-        error = cls("; ".join(f"{field}: {said}" for field, said in problems))
+        error = cls("; ".join(f"{field}: {said}".removeprefix(": ") for field, said in problems))
         error.problems = problems
         return error
+
+
+def _named(given: object) -> object:
+    """A path can be named so: pathlib takes an empty one for the working directory."""
+    if isinstance(given, str) and (not given.strip() or "\0" in given):
+        raise ValueError("is empty, or has a NUL in it")
+    return given
+
+
+def _absolute(path: Path) -> Path:
+    """It is meant from where the program is now, wherever it goes later."""
+    try:
+        return path.expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # no such user, or no working directory any more
+        raise ValueError(str(error)) from error
+
+
+_AbsolutePath = Annotated[Path, BeforeValidator(_named), AfterValidator(_absolute)]
 
 
 class ObjectStoreConnectionConfiguration(_Model):
@@ -78,19 +99,32 @@ class ObjectStoreConnectionConfiguration(_Model):
         endpoint: ``host``, ``host:port``, or a URL, whose scheme then decides about TLS.
         access_key: the access key.
         secret_key: the secret key; shown as asterisks.
-        secure: https instead of http.
+        secure: https instead of http; not with a URL that says http.
         region: the region to sign for.
         session_token: belongs to temporary keys.
         ca_bundle: a file of certificates to trust.
     """
 
-    endpoint: str = Field(min_length=1)
+    endpoint: str
     access_key: str = Field(min_length=1)
     secret_key: SecretStr = Field(min_length=1)
     secure: bool = False
     region: str | None = None
     session_token: SecretStr | None = None
-    ca_bundle: Path | None = None
+    ca_bundle: _AbsolutePath | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_is_one(cls, endpoint: str) -> str:
+        check_url(endpoint if "://" in endpoint else f"http://{endpoint}", "it")
+        return endpoint
+
+    @field_validator("secure")
+    @classmethod
+    def _secure_is_kept(cls, secure: bool, info: ValidationInfo) -> bool:
+        if secure and info.data.get("endpoint", "").lower().startswith("http://"):
+            raise ValueError("is true, but the endpoint says http: make it https, or leave one out")
+        return secure
 
     @property
     def url(self) -> str:
@@ -104,17 +138,20 @@ class FilesystemConnectionConfiguration(_Model):
     """Where a ``filesystem`` store keeps its objects.
 
     Attributes:
-        root: a directory of its own on a local disk; it is made if it is not there.
+        root: a directory of its own on a local disk; it is made if it is not there. ``~`` is the
+            home directory, and a relative one is meant from where the program is now.
         durable: whether a write returns only when the disk has it, so that it survives a loss of
             power. Without it, it survives the end of the process.
     """
 
-    root: Path
+    root: _AbsolutePath
     durable: bool = True
 
 
 class ObjectStoreConfiguration(_Model):
     """Which backend, which bucket, and how to reach it.
+
+    Frozen, but no key of a dict: dicts are in it.
 
     Attributes:
         framework: a :class:`Framework`, or the name of a registered adapter.
@@ -133,26 +170,33 @@ class ObjectStoreConfiguration(_Model):
         BeforeValidator(lambda name: Framework.MINIO if name is None else name),
         AfterValidator(lambda name: Framework(name) if name in set(Framework) else name),
     ] = Framework.MINIO
-    root_bucket: str = Field(min_length=1)
+    root_bucket: Annotated[str, AfterValidator(check_bucket)]
     connection: (
         ObjectStoreConnectionConfiguration | FilesystemConnectionConfiguration | dict[str, Any]
     ) = Field(default_factory=dict, validate_default=True, repr=False)
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
+    __hash__ = None  # type: ignore[assignment]
+
     @field_validator("connection", mode="wrap")
     @classmethod
     def _connection_of_the_framework(
-        cls, given: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+        cls, given: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
-        """Read it as what the framework needs, so that errors name the fields of that one."""
+        """Read it as what the framework needs, so that errors name the fields of that one.
+
+        What pydantic would make of it depends on which model happens to fit.
+        """
         model = CONNECTIONS.get(info.data.get("framework", ""))
+        if isinstance(given, model or _Model):
+            return given
         if isinstance(given, BaseModel) and not isinstance(given, _Model):
             given = given.model_dump()
-        if model is None or isinstance(given, model):
-            return validate({} if given is None else given)
-        if given is None or isinstance(given, dict):
-            return model(**(given or {}))
-        raise StoreConfigurationError.about(("", f"is a dict or a {model.__name__}"))
+        if given is not None and not isinstance(given, Mapping):
+            what = "a dict" if model is None else f"a dict or a {model.__name__}"
+            raise StoreConfigurationError.about(("", f"is {what}"))
+        fields = _names_checked(given or {})
+        return fields if model is None else model(**fields)
 
     @classmethod
     def of(cls, given: object) -> ObjectStoreConfiguration:
@@ -163,12 +207,12 @@ class ObjectStoreConfiguration(_Model):
         """
         if isinstance(given, cls):
             return given
-        if not isinstance(given, dict):
+        if not isinstance(given, Mapping):
             raise StoreConfigurationError(
                 "the configuration of a store is a dict or an ObjectStoreConfiguration, "
                 f"not {type(given).__name__}"
             )
-        return cls(**{str(name): value for name, value in given.items()})
+        return cls(**_names_checked(given))
 
 
 #: What the connection of a framework is; those of other adapters check theirs themselves.
@@ -177,6 +221,16 @@ CONNECTIONS: Mapping[str, type[_Model]] = {
     Framework.BOTO3: ObjectStoreConnectionConfiguration,
     Framework.FILESYSTEM: FilesystemConnectionConfiguration,
 }
+
+
+def _names_checked(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """A dict of the same fields, whose names are text."""
+    for name in given:
+        if not isinstance(name, str):
+            raise StoreConfigurationError.about(
+                ("", f"the name of a field is text, not {type(name).__name__}")
+            )
+    return dict(given)
 
 
 def near_miss(name: str, known: Collection[str]) -> str:
@@ -192,6 +246,10 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[
         if isinstance(cause, StoreConfigurationError):
             for field, said in cause.problems:
                 yield f"{where}.{field}".rstrip("."), said
+        elif isinstance(cause, ObjectClerkException):
+            yield where, cause.message
+        elif each["type"] == "value_error":
+            yield where, str(cause)
         elif each["type"] == "extra_forbidden":
             yield where, f"is not known; {near_miss(where, list(model.model_fields))}"
         elif each["type"] == "missing":

@@ -6,7 +6,9 @@ import copy
 import json
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any
+import types
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -24,9 +26,6 @@ from object_clerk.store import (
 )
 from object_clerk.store import adapters as adapters_package
 from object_clerk.store.configurations import near_miss
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRET = "h0kusp0kus-s3cret"
 TOKEN = "t0ken-of-an-hour"
@@ -130,7 +129,8 @@ class TestModelsAndDicts:
             ("h:9000", False, "http://h:9000"),
             ("h", True, "https://h"),
             ("https://h", False, "https://h"),
-            ("http://h", True, "http://h"),
+            ("http://h", False, "http://h"),
+            ("[::1]:9000", False, "http://[::1]:9000"),
         ],
     )
     def test_scheme_of_an_endpoint_decides(self, endpoint: str, secure: bool, url: str) -> None:
@@ -138,6 +138,15 @@ class TestModelsAndDicts:
             endpoint=endpoint, secure=secure, access_key="a", secret_key=SecretStr("s")
         )
         assert connection.url == url
+
+    def test_are_no_keys_of_a_dict(self) -> None:
+        with pytest.raises(TypeError, match=r"unhashable type: 'ObjectStoreConfiguration'"):
+            hash(ObjectStoreConfiguration.of(config()))
+
+    def test_any_mapping_is_one(self) -> None:
+        given = types.MappingProxyType(config(connection=types.MappingProxyType(S3)))
+
+        assert ObjectStoreConfiguration.of(given) == ObjectStoreConfiguration.of(config())
 
     def test_are_frozen(self) -> None:
         found = ObjectStoreConfiguration.of(config())
@@ -150,6 +159,79 @@ class TestModelsAndDicts:
         before = copy.deepcopy(given)
         ObjectStoreConfiguration.of(given)
         assert given == before
+
+
+class TestOtherFrameworks:
+    @pytest.mark.parametrize("connection", [{"root": "/tape", "durable": True}, S3, {}])
+    def test_have_the_dict_that_was_given(self, connection: dict[str, Any]) -> None:
+        found = ObjectStoreConfiguration.of(config(framework="tape", connection=connection))
+
+        assert type(found.connection) is dict
+        assert found.connection == connection
+        again = pickle.loads(pickle.dumps(found))
+        assert type(again.connection) is dict
+        assert again == found
+        assert found.model_dump()["connection"] == connection
+
+    def test_have_the_model_that_was_given(self) -> None:
+        model = FilesystemConnectionConfiguration(root=Path("/tape"))
+        found = ObjectStoreConfiguration.of(config(framework="tape", connection=model))
+
+        assert found.connection is model
+
+    def test_have_a_dict_of_their_own(self) -> None:
+        given = {"drive": 7}
+        found = ObjectStoreConfiguration.of(config(framework="tape", connection=given))
+        given["drive"] = 8
+
+        assert found.connection == {"drive": 7}
+
+    def test_have_nothing_else(self) -> None:
+        said = refused(framework="tape", connection=SECRET)
+        assert said == "connection: is a dict"
+
+
+class TestPaths:
+    @pytest.mark.parametrize("field", ["root", "ca_bundle"])
+    def test_are_meant_from_where_they_are_given(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        more: dict[str, Any] = {"framework": "filesystem"} if field == "root" else {}
+        connection = {} if more else S3
+
+        def found(given: object) -> object:
+            changes = {"connection": {**connection, field: given}, **more}
+            return getattr(ObjectStoreConfiguration.of(config(**changes)).connection, field)
+
+        assert found("deep/down") == found(Path("deep/down")) == tmp_path / "deep/down"
+        assert found("~/mine") == found(Path("~/mine")) == tmp_path / "home/mine"
+        assert found("/away") == Path("/away")
+
+    def test_store_stays_where_it_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path)
+        store = ObjectStore(config(framework="filesystem", connection={"root": "mine"}))
+        monkeypatch.chdir("elsewhere")
+        with store:
+            store.put_object_v2(b"content", "key")
+        with pickle.loads(pickle.dumps(store)) as again:
+            assert again.head_object("key").size == 7
+
+        assert (tmp_path / "mine").is_dir()
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    def test_working_directory_that_is_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        tmp_path.rmdir()
+        try:
+            said = refused(framework="filesystem", connection={"root": "mine"})
+        finally:
+            tmp_path.mkdir()
+        assert said.startswith("connection.root: ")
 
 
 class TestErrors:
@@ -194,12 +276,49 @@ class TestErrors:
             ({"connection": S3 | {"secure": SECRET}}, "connection.secure"),
             ({"connection": S3 | {"endpoint": ""}}, "connection.endpoint"),
             ({"connection": {"root": ["x"]}, "framework": "filesystem"}, "connection.root"),
+            ({"connection": {"root": ""}, "framework": "filesystem"}, "connection.root"),
+            ({"connection": {"root": " "}, "framework": "filesystem"}, "connection.root"),
+            ({"connection": {"root": "a\0b"}, "framework": "filesystem"}, "connection.root"),
+            (
+                {"connection": {"root": "~nobody-here/x"}, "framework": "filesystem"},
+                "connection.root",
+            ),
+            ({"connection": S3 | {"ca_bundle": ""}}, "connection.ca_bundle"),
+            ({"connection": S3 | {"endpoint": f"http://me:{SECRET}@host"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": f"me:{SECRET}@host"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": f"http://host?key={SECRET}"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": "ftp://host"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": "a host"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": "host:99999"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": "::1"}}, "connection.endpoint"),
+            ({"connection": S3 | {"endpoint": "http://"}}, "connection.endpoint"),
+            ({"connection": S3 | {7: SECRET}}, "connection"),
+            ({"connection": {7: SECRET}, "framework": "tape"}, "connection"),
+            ({"root_bucket": "a/b"}, "root_bucket"),
+            ({"root_bucket": "a b"}, "root_bucket"),
         ],
     )
     def test_wrong_value_is_named_by_its_field_and_not_shown(
         self, changes: dict[str, Any], field: str
     ) -> None:
         assert refused(**changes).partition(":")[0] == field
+
+    def test_text_says_what_to_give(self) -> None:
+        said = refused(connection=S3 | {"endpoint": "me@host"})
+        assert said == (
+            "connection.endpoint: it must be a URL such as https://s3.example.org:9000, "
+            "without credentials or a query"
+        )
+        assert "root_bucket: 'a/b' cannot be a bucket: letters" in refused(root_bucket="a/b")
+        assert refused(connection={1: SECRET}) == "connection: the name of a field is text, not int"
+        with pytest.raises(StoreConfigurationError, match=r"^the name of a field is text, not int"):
+            ObjectStoreConfiguration.of({1: 2})
+
+    @pytest.mark.parametrize("endpoint", ["http://h", "HTTP://h:9000"])
+    @pytest.mark.parametrize("secure", [True, "true"])
+    def test_http_is_not_secure(self, endpoint: str, secure: object) -> None:
+        said = refused(connection={"secure": secure, **S3, "endpoint": endpoint})
+        assert said.startswith("connection.secure: is true, but the endpoint says http: ")
 
     def test_is_an_error_of_ours_and_a_value_error(self) -> None:
         assert issubclass(StoreConfigurationError, (ObjectClerkConfigurationException,))
