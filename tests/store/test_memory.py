@@ -7,11 +7,13 @@ import io
 import os
 import pickle
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from object_clerk.exceptions import (
     DestinationExists,
@@ -22,7 +24,13 @@ from object_clerk.exceptions import (
     UnsupportedError,
 )
 from object_clerk.receipt import Verdict
-from object_clerk.store import Capability, ObjectStore
+from object_clerk.store import (
+    Capability,
+    FilesystemConnectionConfiguration,
+    ObjectStore,
+    ObjectStoreConnectionConfiguration,
+    StoreConfigurationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +92,41 @@ def test_there_are_no_settings(place: str) -> None:
         ObjectStore({**CONFIG, place: {"speed": 3}}).client  # noqa: B018 - made when it is asked for
 
 
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"root": "/tape"}, "root"),
+        ({"endpoint": "h", "access_key": "a", "secret_key": "h0kus"}, "secret_key"),
+        (FilesystemConnectionConfiguration(root=Path("/tape")), "root"),
+        (
+            ObjectStoreConnectionConfiguration(
+                endpoint="h", access_key="a", secret_key=SecretStr("h0kus")
+            ),
+            "endpoint",
+        ),
+    ],
+)
+def test_connection_of_another_framework_is_refused(given: object, field: str) -> None:
+    with pytest.raises(
+        StoreConfigurationError, match=rf"connection\.{field}: is not known; memory has no"
+    ) as caught:
+        ObjectStore({**CONFIG, "connection": given})
+    assert "durable" not in str(caught.value)  # nobody gave it
+    assert "h0kus" not in str(caught.value)
+
+
+def test_objects_live_as_long_as_the_store() -> None:
+    store = ObjectStore(CONFIG)
+    with store:
+        store.put_object_v2(b"content", "key")
+        store.client.create_bucket("other")
+    store.close()
+
+    with store:
+        assert content(store, "key") == b"content"
+        assert [bucket.name for bucket in store.list_buckets()] == ["other", "raw"]
+
+
 def test_content_is_a_copy(store: ObjectStore) -> None:
     data = bytearray(b"content")
     store.put_object_v2(cast("bytes", data), "key")
@@ -142,8 +185,9 @@ def test_damage_is_noticed(store: ObjectStore) -> None:
 
     with pytest.raises(ObjectVerificationException):
         content(store, "key")
-    with pytest.raises(ObjectVerificationException):
-        store.copy_object("key", "copy")
+    with pytest.raises(ObjectVerificationException) as caught:
+        store.copy_object("key", "copy", dst_bucket="raw")
+    assert str(caught.value).startswith("copy_object raw/key: the bytes are not those that were")
     assert [each.key for each in store.list_objects()] == ["key"]
 
 

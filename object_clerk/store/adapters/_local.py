@@ -9,12 +9,13 @@ import functools
 import math
 import time
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from object_clerk.checksum.etag import bare
 from object_clerk.exceptions import (
     BucketNotFoundException,
     DestinationExists,
+    ObjectClerkException,
     ObjectClerkOperationException,
     ObjectClerkParameterException,
     ObjectNotFoundException,
@@ -24,10 +25,9 @@ from object_clerk.exceptions import (
 from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict, Verification
 from object_clerk.store.adapters._reading import KEPT, Digester, opened, save, verified
 from object_clerk.store.client import ObjectStoreClient
-from object_clerk.store.configurations import StoreConfigurationError
+from object_clerk.store.configurations import CONNECTIONS, StoreConfigurationError
 from object_clerk.store.models import Capability, ObjectInfo
 from object_clerk.store.options import known
-from object_clerk.store.streams import ExactStream
 from object_clerk.transfer.source import BLOCK_BYTES, Pipe, SizedSource, open_source
 
 if TYPE_CHECKING:
@@ -184,13 +184,11 @@ class LocalClient(ObjectStoreClient):
         self, *, data: bytes | IO[bytes], length: int, key: str, bucket: str, **options: Any
     ) -> Receipt:
         wish = Wish.of(options, _WRITE)
-        if length >= 0 and not isinstance(data, (bytes, bytearray, memoryview)):
-            data = cast("IO[bytes]", ExactStream(data, length))
         return self._store("put_object_v2", data, bucket, key, wish)
 
     def _store(self, verb: str, data: object, bucket: str, key: str, wish: Wish) -> Receipt:
         call = _Call(verb, bucket, key)
-        with contextlib.closing(open_source(data)) as source:
+        with open_source(data) as source:
             wish.check(self._etag(bucket, key))  # rather now than when all was read
             digester = Digester()
             describe = functools.partial(_described, key, digester, wish)
@@ -203,17 +201,15 @@ class LocalClient(ObjectStoreClient):
     ) -> Receipt:
         wish = Wish.of(options, _COPY)
         call = _Call("copy_object", dst_bucket, dst_object)
-        try:
+        with _of_source(src_bucket, src_object):
             info, file = self._find(src_bucket, src_object)
-        except ObjectNotFoundException as error:
-            error.concerning("copy_object", src_bucket, src_object)
-            raise
         with file:
             wish.check(self._etag(dst_bucket, dst_object))
             # It keeps the digests of its source: if that is damaged, and nobody compares, the
             # copy is damaged as well, and must not look sound.
             describe = functools.partial(_renamed, info, dst_object)
-            made = self._keep(dst_bucket, verified(file, info, wish.verify), describe, wish)
+            blocks = _source_blocks(verified(file, info, wish.verify), src_bucket, src_object)
+            made = self._keep(dst_bucket, blocks, describe, wish)
         source = f"{src_bucket}/{src_object}"
         return call.receipt(made, _COPIED if wish.verify else SWITCHED_OFF, source=source)
 
@@ -278,19 +274,17 @@ def _bounds(prefix: str, start_after: str | None) -> tuple[bytes, bytes]:
     return begin, end
 
 
-def no_settings(config: ObjectStoreConfiguration, *, connection: bool = False) -> None:
-    """Refuse settings that an adapter does not have.
-
-    Args:
-        config: the configuration.
-        connection: whether ``connection`` may say something.
+def no_settings(config: ObjectStoreConfiguration) -> None:
+    """Refuse settings that an adapter does not have: options, and a connection without a model.
 
     Raises:
         StoreConfigurationError: there is one.
     """
     given = [f"options.{name}" for name in config.options]
-    if not connection and isinstance(config.connection, dict):
-        given += [f"connection.{name}" for name in config.connection]
+    if config.framework not in CONNECTIONS:
+        found = config.connection
+        names = found if isinstance(found, dict) else sorted(found.model_fields_set)
+        given += [f"connection.{name}" for name in names]
     if given:
         said = f"is not known; {config.framework} has no such settings"
         raise StoreConfigurationError.about(*((name, said) for name in given))
@@ -322,6 +316,21 @@ class _Call:
 
 def _verification(options: Mapping[str, Any]) -> Verification:
     return Verification.of(known(options, "verify_checksum").get("verify_checksum", True))
+
+
+@contextlib.contextmanager
+def _of_source(bucket: str, key: str) -> Iterator[None]:
+    """What fails here is the source of a copy, not its target."""
+    try:
+        yield
+    except ObjectClerkException as error:
+        error.concerning("copy_object", bucket, key)
+        raise
+
+
+def _source_blocks(blocks: Iterator[bytes], bucket: str, key: str) -> Iterator[bytes]:
+    with _of_source(bucket, key):
+        yield from blocks
 
 
 def _hashed(source: SizedSource | Pipe, digester: Digester) -> Iterator[bytes]:

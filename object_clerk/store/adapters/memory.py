@@ -57,7 +57,7 @@ class _Bucket:
 
 
 class MemoryClient(LocalClient):
-    """Objects in memory. They end with the client, and belong to it alone.
+    """Objects in memory. They end with the client, and belong to it alone; closing ends nothing.
 
     Args:
         config: the configuration of the store.
@@ -136,11 +136,12 @@ def _shown(info: ObjectInfo) -> ObjectInfo:
 
 
 class MemoryFactory(ObjectStoreComponentFactory):
-    """Makes clients in memory, each with objects of its own."""
+    """Has one client, so that the objects of a store live as long as the store."""
 
     def __init__(self, config: ObjectStoreConfiguration) -> None:
         super().__init__(config)
         no_settings(config)
+        self._client = MemoryClient(config)
 
     def _create_client(self) -> MemoryClient:
-        return MemoryClient(self.config)
+        return self._client
