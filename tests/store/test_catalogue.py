@@ -529,14 +529,78 @@ def test_fork_waits_and_begins_anew(connections: Connections) -> None:
 
 
 def test_child_begins_anew(connections: Connections) -> None:
-    """What a forked child does, without a fork: the locks that are held are not its own."""
+    """What a forked child does, without a fork: locks that others held are held for ever."""
     _connections._before_fork()
-    locked = connections._changed
+    held = connections._changed, _connections._forking
+    for each in held:
+        each.acquire()
     _connections._after_fork_in_child()
 
-    assert connections._changed is not locked
+    assert connections._changed is not held[0]
+    assert _connections._forking is not held[1]
     assert numbers(connections) == []
-    locked.release()
+
+
+def test_none_is_lent_while_a_fork_waits(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that are always busy would keep it waiting, and have one at its moment."""
+    order: list[str] = []
+    wait_for = connections._changed.wait_for
+
+    def use() -> None:
+        with connections.lent():
+            order.append("lent")
+
+    user = threading.Thread(target=use)
+
+    def busy(ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Another thread asks for a connection just when the fork begins to wait."""
+        if timeout is not None:
+            user.start()
+        return wait_for(ready, timeout)
+
+    monkeypatch.setattr(connections._changed, "wait_for", busy)
+    _connections._before_fork()
+    user.join(0.2)
+    order.append("fork")
+    _connections._after_fork_in_parent()
+    user.join()
+
+    assert order == ["fork", "lent"]
+
+
+def test_interrupted_before_a_fork(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python forks nevertheless, so nothing stays closed, and none is taken along."""
+    others = [Connections(connections._connect) for _ in range(3)]
+    for each in others:
+        assert numbers(each) == []
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connections._changed, "wait_for", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _connections._before_fork()
+    assert [each._is_stopped for each in (connections, *others)] == [True] * 4
+    assert [each._idle for each in (connections, *others)] == [[]] * 4
+    _connections._after_fork_in_parent()
+
+    for each in (connections, *others):
+        assert numbers(each) == []
+        each.close()
+    fork = threading.Thread(target=_fork, daemon=True)  # another thread may
+    fork.start()
+    fork.join(20)
+    assert not fork.is_alive()
+
+
+def _fork() -> None:
+    _connections._before_fork()
+    _connections._after_fork_in_parent()
 
 
 def test_connections_end_with_their_owner(tmp_path: Path) -> None:

@@ -396,6 +396,50 @@ def test_forked_child_uses_the_store(root: Path) -> None:
         assert child.end() == (0, "4")
 
 
+FORKS_AMONG_BUSY_THREADS = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads is the point
+
+store = store_in(root)
+store.put_object_v2(b"content", "key")
+connections = client_of(store)._catalogue._connections
+stop = connections.before_fork
+left, ended = [], threading.Event()
+
+def before_fork():
+    stop()
+    left.append(connections._lent)
+
+def use():
+    while not ended.is_set():
+        with connections.lent() as db:
+            db.execute("SELECT count(*) FROM objects").fetchone()
+
+connections.before_fork = before_fork
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for _ in range(10):
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        assert content(store, "key") == b"content"
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert not status, status
+ended.set()
+for thread in threads:
+    thread.join()
+store.close()
+say(left)
+"""
+
+
+def test_forks_among_busy_threads(root: Path) -> None:
+    with children((FORKS_AMONG_BUSY_THREADS, str(root))) as (child,):
+        assert child.end() == (0, str([0] * 10))
+
+
 LEAVES_OPEN = """
 store = store_in(root)
 with store.get_object("key") as opened:

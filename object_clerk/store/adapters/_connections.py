@@ -3,6 +3,9 @@
 SQLite keeps in the memory of a process which locks that process has on a file. A forked child
 finds that memory, but not the locks (SQLite, "How To Corrupt An SQLite Database File"). So all
 connections are closed before a fork; parent and child open new ones.
+
+Python goes on with a fork although what it was to do before has failed, say because of Ctrl-C. So
+whatever is stopped for a fork is let go after it, and nowhere else.
 """
 
 from __future__ import annotations
@@ -31,14 +34,17 @@ class Connections:
         self._connect = connect
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0
+        self._is_stopped = False
         self._changed = threading.Condition()
-        _all.add(self)
+        with _forking:
+            _all.add(self)
         weakref.finalize(self, _close_all, self._idle)
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[sqlite3.Connection]:
         """A connection, for as long as the block lasts. A transaction that it leaves is undone."""
         with self._changed:
+            self._changed.wait_for(lambda: not self._is_stopped)
             self._lent += 1
             db = self._idle.pop() if self._idle else None
         sound = True
@@ -64,18 +70,24 @@ class Connections:
             _close_all(self._idle)
 
     def before_fork(self) -> None:
-        """Close all, and lend none, until one of the following methods is called."""
-        self._changed.acquire()
-        self._changed.wait_for(lambda: not self._lent, PATIENCE_S)
-        _close_all(self._idle)
+        """Lend none until one of the following methods is called, wait for all, and close them."""
+        with self._changed:
+            self._is_stopped = True
+            try:
+                self._changed.wait_for(lambda: not self._lent, PATIENCE_S)
+            finally:
+                _close_all(self._idle)
 
     def after_fork_in_parent(self) -> None:
         """Lend again."""
-        self._changed.release()
+        with self._changed:
+            self._is_stopped = False
+            self._changed.notify_all()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the threads that had something are not here."""
         self._changed = threading.Condition()
+        self._is_stopped = False
         self._lent = 0
 
 
@@ -85,15 +97,18 @@ def _close_all(connections: list[sqlite3.Connection]) -> None:
 
 
 _all: weakref.WeakSet[Connections] = weakref.WeakSet()
-_forking = threading.Lock()
+# Held from before a fork until after it. It may be entered again, in case that somebody else's
+# work before a fork makes connections.
+_forking = threading.RLock()
 _stopped: list[Connections] = []
 
 
 def _before_fork() -> None:
     _forking.acquire()
-    for each in list(_all):
-        each.before_fork()
-        _stopped.append(each)
+    _stopped.extend(_all)
+    with contextlib.ExitStack() as stack:  # each of them, whatever another raises
+        for each in _stopped:
+            stack.callback(each.before_fork)
 
 
 def _after_fork_in_parent() -> None:
@@ -104,7 +119,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _forking
-    _forking = threading.Lock()
+    _forking = threading.RLock()
     while _stopped:
         _stopped.pop().after_fork_in_child()
 
