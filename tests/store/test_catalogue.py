@@ -348,7 +348,7 @@ def test_catalogue_that_is_taken_away(store: ObjectStore, tmp_path: Path) -> Non
     path = tmp_path / "objects" / NAME
     path.rename(tmp_path / NAME)
 
-    with pytest.raises(ObjectClerkFileException, match="unable to open"):
+    with pytest.raises(ObjectClerkFileException, match=f"{path} is missing: put it back"):
         store.put_object_v2(b"content", "key")
     assert not path.exists()
 
@@ -461,6 +461,27 @@ def insert_and_fail(connections: Connections) -> None:
         db.execute("BEGIN")
         db.execute("INSERT INTO numbers VALUES (1)")
         db.execute("nonsense")
+
+
+def test_connections_to_another_database_are_not_used_again(tmp_path: Path) -> None:
+    there = ["first"]
+    connections = Connections(lambda: sqlite3.connect(tmp_path / there[0]), lambda: there[0])
+    with connections.lent() as busy, connections.lent() as idle:
+        pass
+    with connections.lent() as used:
+        assert used is busy
+        there[0] = "second"
+        with connections.lent() as new:
+            assert new not in (busy, idle)
+        assert connections._idle == [new]
+
+    assert connections._idle == [new]
+    with connections.lent() as again:
+        assert again is new
+    for each in (busy, idle):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            each.execute("SELECT 1")
+    connections.close()
 
 
 def test_unfinished_transaction_is_undone(connections: Connections) -> None:

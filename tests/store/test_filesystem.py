@@ -9,6 +9,7 @@ import os
 import pickle
 import resource
 import secrets
+import shutil
 import stat
 import subprocess
 import threading
@@ -792,11 +793,36 @@ def test_root_that_is_taken_away(store: ObjectStore, root: Path) -> None:
     store.client.close()
     root.rename(root.with_name("moved"))
 
-    with pytest.raises(ObjectClerkFileException, match="unable to open") as caught:
+    with pytest.raises(ObjectClerkFileException, match="is missing: put it back") as caught:
         store.put_object_v2(b"content", "key")
 
     assert str(root) in str(caught.value)
     assert not root.exists()
+
+
+def test_root_that_is_replaced(store: ObjectStore, root: Path) -> None:
+    """Say by a backup: what is written from then on is written there."""
+    backup, moved = root.with_name("backup"), root.with_name("moved")
+    store.put_object_v2(b"old", "key")
+    store.put_object_v2(b"other", "another")
+    shutil.copytree(root, backup)  # its log is not part of the database yet
+    assert (backup / "catalogue.sqlite3-wal").stat().st_size
+    store.put_object_v2(b"content", "key")
+    root.rename(moved)
+    with pytest.raises(ObjectClerkFileException, match="is missing: put it back"):
+        store.get_object("key")
+    assert not root.exists()
+    backup.rename(root)
+
+    assert content(store, "key") == b"old"
+    store.put_object_v2(b"new", "key")
+
+    store.client.close()
+    for place, kept in ((root, b"new"), (moved, b"content")):
+        with store_in(place) as fresh:
+            assert content(fresh, "key") == kept
+            assert content(fresh, "another") == b"other"
+        assert len(files(place)) == 2
 
 
 # -- full disks --------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from object_clerk.exceptions import ObjectClerkConfigurationException
+from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkFileException
 from object_clerk.store.adapters._connections import Connections
 from object_clerk.store.adapters._local import bucket_full, bucket_there, no_bucket
 from object_clerk.store.adapters._trouble import PATIENCE_S, explained
@@ -75,7 +75,7 @@ class Catalogue:
         self._root_bucket = root_bucket
         # In this mode a loss of power may undo the last changes, but never does damage.
         self._synchronous = "FULL" if durable else "NORMAL"
-        self._connections = Connections(self._connect)
+        self._connections = Connections(self._connect, self._identity)
 
     @property
     def exists(self) -> bool:
@@ -238,6 +238,17 @@ class Catalogue:
             db.execute("BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
+
+    def _identity(self) -> tuple[int, int]:
+        """Which file is the catalogue now. A backup that was moved there is another one."""
+        path = self._root / NAME
+        try:
+            found = path.stat()
+        except FileNotFoundError as error:
+            raise ObjectClerkFileException(
+                f"the catalogue {path} is missing: put it back"
+            ) from error
+        return found.st_dev, found.st_ino
 
     def _connect(self) -> sqlite3.Connection:
         db = self._open("rw")  # never a new and empty one in place of one that was removed

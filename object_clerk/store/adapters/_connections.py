@@ -28,10 +28,17 @@ class Connections:
 
     Args:
         connect: opens a connection that any thread may use.
+        identity: tells which database is there now; connections to another one are not lent again.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        identity: Callable[[], object] = lambda: None,
+    ) -> None:
         self._connect = connect
+        self._identity = identity
+        self._database: object = None
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0
         self._is_stopped = False
@@ -45,6 +52,11 @@ class Connections:
         """A connection, for as long as the block lasts. A transaction that it leaves is undone."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_stopped)
+            # Asked before it is opened: at worst a new connection is thought to be an old one.
+            database = self._identity()
+            if database != self._database:
+                _close_all(self._idle)
+                self._database = database
             self._lent += 1
             db = self._idle.pop() if self._idle else None
         sound = True
@@ -61,7 +73,8 @@ class Connections:
             with self._changed:
                 self._lent -= 1
                 if db is not None:
-                    self._idle.append(db) if sound else db.close()
+                    usable = sound and database == self._database
+                    self._idle.append(db) if usable else db.close()
                 self._changed.notify_all()
 
     def close(self) -> None:
