@@ -180,6 +180,29 @@ def test_buckets_are_apart(catalogue: Catalogue) -> None:
     assert catalogue.find("B", "key") == (info("key"), "file of B")
 
 
+def test_bucket_that_goes_meanwhile(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two statements of a read somebody may make another one in its place."""
+    look_up = Catalogue._bucket
+
+    def replaced(self: Catalogue, db: sqlite3.Connection, name: str) -> int:
+        home = look_up(self, db, name)
+        if name == "b":
+            catalogue.remove_bucket("b")
+            catalogue.make_bucket("c", exist_ok=False)
+            catalogue.put("c", info("key"), "file", Wish())
+        return home
+
+    monkeypatch.setattr(Catalogue, "_bucket", replaced)
+    catalogue.make_bucket("b", exist_ok=False)
+    assert catalogue.find("b", "key") is None
+    catalogue.remove("c", "key")
+    catalogue.remove_bucket("c")
+    catalogue.make_bucket("b", exist_ok=False)
+    assert catalogue.page("b", *ANY, 10) == []
+
+    assert catalogue.find("c", "key") == (info("key"), "file")
+
+
 # -- order -------------------------------------------------------------------------------------
 
 #: Keys of few characters, so that they begin alike, and of characters whose order is another one

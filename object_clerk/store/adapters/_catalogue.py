@@ -34,9 +34,10 @@ _APPLICATION = 0x636C726B
 _VERSION = 1
 
 _TABLES = (
+    # No number is used again: who has looked up that of a bucket never gets another one's objects.
     """
     CREATE TABLE buckets (
-        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL
+        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL
     )
     """,
     # Keys are UTF-8, so their order is that of S3. Times are microseconds since 1970.
