@@ -788,6 +788,33 @@ def test_root_that_may_not_be_written(
     assert not there or list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize("lost", [None, _empty, Path.unlink])
+def test_power_is_lost(root: Path, lost: Callable[[Path], None] | None) -> None:
+    """Without durability a row may be undone, or be there without its bytes."""
+    kept = root.with_name("kept")
+    with store_in(root, durable=False) as store:
+        store.put_object_v2(b"older", "other")
+        store.put_object_v2(b"old", "key")
+        shutil.copytree(root, kept)
+        store.put_object_v2(b"new", "key")
+        if lost is not None:
+            (file,) = (each for each in files(root) if each.read_bytes() == b"new")
+            lost(file)
+    if lost is None:  # the row of the old one is back, its file is not
+        for each in root.glob("catalogue.sqlite3*"):
+            each.unlink()
+        for each in kept.glob("catalogue.sqlite3*"):
+            each.rename(root / each.name)
+
+    with store_in(root, durable=False) as store:
+        assert [each.key for each in store.list_objects()] == ["key", "other"]
+        assert content(store, "other") == b"older"
+        with pytest.raises(ObjectVerificationException):
+            content(store, "key")
+        store.put_object_v2(b"again", "key")
+        assert content(store, "key") == b"again"
+
+
 def test_root_that_is_taken_away(store: ObjectStore, root: Path) -> None:
     store.put_object_v2(b"content", "key")
     store.client.close()

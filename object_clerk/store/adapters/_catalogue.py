@@ -74,7 +74,7 @@ class Catalogue:
     def __init__(self, root: Path, root_bucket: str, *, durable: bool) -> None:
         self._root = root
         self._root_bucket = root_bucket
-        # In this mode a loss of power may undo the last changes, but never does damage.
+        # With NORMAL a loss of power may undo the last changes of rows, but damages no catalogue.
         self._synchronous = "FULL" if durable else "NORMAL"
         self._connections = Connections(self._connect, self._identity)
 

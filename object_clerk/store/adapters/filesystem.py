@@ -20,6 +20,17 @@ data file that is no object's. Those in ``incoming`` are removed when a client i
 unless a living process is writing them, which a lock on the file tells. The others are left to
 :meth:`FilesystemClient.sweep`.
 
+That is so without a loss of power. To survive that one too takes ``durable``: without it nothing is
+flushed. Then the last writes may be lost or undone, or have their rows and not their bytes, and
+what they replaced or deleted is gone already. So an object that was written shortly before may be
+lost altogether. A read of it raises; it never gives other bytes.
+
+A catalogue that is missing is never replaced by an empty one: that would make all data files
+nobody's. If the root is replaced, say by a backup, the next call uses the new one.
+
+The root bucket is made by itself, others are not. Reads need the right to write, too: a root that
+is read-only cannot be opened.
+
 Any number of threads and processes of one machine may use the same root. It is for local disks:
 SQLite's write-ahead log needs memory that processes share, and on NFS locks may not be what they
 say.
