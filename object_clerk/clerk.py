@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from object_clerk import events
+from object_clerk import events, transfer
 from object_clerk.config import ClerkConfig
 from object_clerk.connection import Connection, request
 from object_clerk.exceptions import (
@@ -30,22 +30,6 @@ from object_clerk.names import (
 )
 from object_clerk.receipt import Verification
 from object_clerk.retry import Operation
-from object_clerk.transfer.buckets import create_bucket, delete_bucket, list_buckets
-from object_clerk.transfer.conditions import Conditions
-from object_clerk.transfer.copy import Copy
-from object_clerk.transfer.delete import delete, delete_many
-from object_clerk.transfer.download import Download, read_bytes
-from object_clerk.transfer.listing import Listing
-from object_clerk.transfer.move import SourceGuard, move
-from object_clerk.transfer.multipart import Inquiry
-from object_clerk.transfer.reader import ObjectReader
-from object_clerk.transfer.save import save
-from object_clerk.transfer.source import open_source
-from object_clerk.transfer.stage import upload_staged
-from object_clerk.transfer.upload import Upload
-from object_clerk.transfer.uploads import Uploads, sweep
-from object_clerk.transfer.versions import PAGE_SIZE as VERSIONS_PAGE_SIZE
-from object_clerk.transfer.versions import Versions
 
 if TYPE_CHECKING:
     import os
@@ -56,6 +40,10 @@ if TYPE_CHECKING:
 
     from object_clerk.endpoint import Endpoint
     from object_clerk.receipt import DeleteOutcome, Receipt, SweptUpload, UnfinishedUpload
+    from object_clerk.transfer.conditions import Conditions
+    from object_clerk.transfer.copy import Copy
+    from object_clerk.transfer.download import Download
+    from object_clerk.transfer.reader import ObjectReader
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -287,7 +275,7 @@ class ObjectClerk:
         """
         with self._operation("get_object", bucket, object_key) as op:
             download = self._download(op, verify_checksum, version_id, extra_args)
-            data, receipt = read_bytes(download)
+            data, receipt = transfer.download.read_bytes(download)
             _finish(op, receipt)
             return data
 
@@ -328,7 +316,7 @@ class ObjectClerk:
         """
         with self._operation("download_object", bucket, object_key) as op:
             download = self._download(op, verify_checksum, version_id, extra_args)
-            return _finish(op, save(download, target, resume=resume))
+            return _finish(op, transfer.save.save(download, target, resume=resume))
 
     def open_object(
         self,
@@ -358,7 +346,7 @@ class ObjectClerk:
         """
         with self._operation("open_object", bucket, object_key) as op:
             download = self._download(op, verify_checksum, version_id, extra_args)
-            return ObjectReader(download, lambda receipt: op.finished(receipt))
+            return transfer.reader.ObjectReader(download, lambda receipt: op.finished(receipt))
 
     def get_object_info(
         self, bucket: str, object_key: str, *, version_id: str | None = None
@@ -427,7 +415,7 @@ class ObjectClerk:
                 check_unicode(name, value)
         size = _positive("page_size", page_size) or self.list_objects_page_size
         limit = _positive("limit", limit)
-        return Listing(
+        return transfer.listing.Listing(
             lambda: self._new_operation("list_objects", bucket, None),
             self._connection,
             bucket,
@@ -500,9 +488,9 @@ class ObjectClerk:
                 parameters["Metadata"] = check_metadata(metadata)
             if storage_class is not None:
                 parameters["StorageClass"] = check_text("storage_class", storage_class)
-            conditions = Conditions(if_absent, if_match)
-            with open_source(object_data) as source:
-                upload = Upload(
+            conditions = transfer.conditions.Conditions(if_absent, if_match)
+            with transfer.source.open_source(object_data) as source:
+                upload = transfer.upload.Upload(
                     op,
                     self._connection,
                     source,
@@ -511,13 +499,15 @@ class ObjectClerk:
                     settings=self.config.upload,
                     verify=mode,
                     parameters=parameters,
-                    conditions=Conditions() if stage else conditions,
+                    conditions=transfer.conditions.Conditions() if stage else conditions,
                 )
                 if not stage:
                     return _finish(op, upload.run(allow_empty=allow_empty))
                 staged, target = (bucket, upload.key), (bucket, object_key)
                 copy = self._copy(op, staged, target, mode, conditions)
-                return _finish(op, upload_staged(upload, copy, allow_empty=allow_empty))
+                return _finish(
+                    op, transfer.stage.upload_staged(upload, copy, allow_empty=allow_empty)
+                )
 
     def copy_object(
         self,
@@ -561,7 +551,7 @@ class ObjectClerk:
         source = (src_bucket, src_key)
         target = (dst_bucket, dst_key)
         with self._operation("copy_object", *target) as op:
-            conditions = Conditions(if_absent, if_match)
+            conditions = transfer.conditions.Conditions(if_absent, if_match)
             copy = self._copy(op, source, target, Verification.of(verify_checksum), conditions)
             receipt, _ = copy.run()
             return _finish(op, receipt)
@@ -605,10 +595,10 @@ class ObjectClerk:
         source = (src_bucket, src_key)
         target = (dst_bucket, dst_key)
         with self._operation("move_object", *target) as op:
-            guard = _one_of(SourceGuard, "source_guard", source_guard)
-            conditions = Conditions(if_absent, if_match)
+            guard = _one_of(transfer.move.SourceGuard, "source_guard", source_guard)
+            conditions = transfer.conditions.Conditions(if_absent, if_match)
             copy = self._copy(op, source, target, Verification.of(verify_checksum), conditions)
-            return _finish(op, move(op, copy, guard))
+            return _finish(op, transfer.move.move(op, copy, guard))
 
     def delete_object(self, bucket: str, object_key: str, *, version_id: str | None = None) -> None:
         """Delete an object. That there is none is no error.
@@ -620,7 +610,7 @@ class ObjectClerk:
             BucketNotFoundException: there is no such bucket.
         """
         with self._operation("delete_object", bucket, object_key) as op:
-            delete(op, self._connection, bucket, object_key, _version(version_id))
+            transfer.delete.delete(op, self._connection, bucket, object_key, _version(version_id))
             op.finished(None)
 
     def delete_objects(self, bucket: str, object_keys: Iterable[str]) -> list[DeleteOutcome]:
@@ -642,7 +632,7 @@ class ObjectClerk:
             )
         keys = [check_key(key) for key in object_keys]
         with self._operation("delete_objects", bucket, None) as op:
-            outcomes = delete_many(op, self._connection, bucket, keys)
+            outcomes = transfer.delete.delete_many(op, self._connection, bucket, keys)
             op.finished(None)
             return outcomes
 
@@ -668,11 +658,11 @@ class ObjectClerk:
         """
         prefix = self.config.probe_prefix if prefix is None else prefix
         with self._operation("examine_endpoint", bucket, prefix) as op:
-            inquiry = Inquiry(op, self._connection)
+            inquiry = transfer.multipart.Inquiry(op, self._connection)
             self.endpoint.examine(inquiry.ask, inquiry.insist, bucket, prefix)
             key = f"{prefix}digests"
             self.endpoint.learn(inquiry.ask, inquiry.insist, bucket, key)
-            inquiry = Inquiry(op, self._connection)
+            inquiry = transfer.multipart.Inquiry(op, self._connection)
             self.endpoint.learn_crc64nvme(inquiry.ask, inquiry.insist, bucket, key)
             op.finished(None)
             return self.endpoint.report()
@@ -690,7 +680,9 @@ class ObjectClerk:
         check_bucket(bucket)
         if prefix is not None:
             check_unicode("prefix", prefix)
-        return Uploads(self._new_listing("list_uploads", bucket), self._connection, bucket, prefix)
+        return transfer.uploads.Uploads(
+            self._new_listing("list_uploads", bucket), self._connection, bucket, prefix
+        )
 
     def sweep_uploads(
         self,
@@ -724,7 +716,7 @@ class ObjectClerk:
         if prefix is not None:
             check_unicode("prefix", prefix)
         with self._operation("sweep_uploads", bucket, None) as op:
-            outcomes = sweep(
+            outcomes = transfer.uploads.sweep(
                 op,
                 self._connection,
                 self._new_listing("sweep_uploads", bucket),
@@ -741,7 +733,7 @@ class ObjectClerk:
     def list_buckets(self) -> list[dict[str, Any]]:
         """The buckets that the keys may see, by name: S3's own entries, Name and CreationDate."""
         op = self._new_operation("list_buckets", "", None)
-        return list_buckets(op, self._connection)
+        return transfer.buckets.list_buckets(op, self._connection)
 
     def create_bucket(self, bucket: str, *, exist_ok: bool = False) -> None:
         """Make a bucket, in the region of the clerk.
@@ -754,7 +746,7 @@ class ObjectClerk:
             DestinationExists: it is there already.
         """
         with self._operation("create_bucket", bucket, None) as op:
-            create_bucket(op, self._connection, bucket, exist_ok=exist_ok)
+            transfer.buckets.create_bucket(op, self._connection, bucket, exist_ok=exist_ok)
             op.finished(None)
 
     def delete_bucket(self, bucket: str) -> None:
@@ -765,7 +757,7 @@ class ObjectClerk:
             ObjectClerkOperationException: it is not empty (code ``BucketNotEmpty``).
         """
         with self._operation("delete_bucket", bucket, None) as op:
-            delete_bucket(op, self._connection, bucket)
+            transfer.buckets.delete_bucket(op, self._connection, bucket)
             op.finished(None)
 
     def list_versions(self, bucket: str, prefix: str | None = None) -> Iterator[dict[str, Any]]:
@@ -784,13 +776,13 @@ class ObjectClerk:
         check_bucket(bucket)
         if prefix is not None:
             check_unicode("prefix", prefix)
-        return Versions(
+        return transfer.versions.Versions(
             self._new_listing("list_versions", bucket),
             self._connection,
             bucket,
             prefix,
             Prefix=prefix,
-            MaxKeys=VERSIONS_PAGE_SIZE,
+            MaxKeys=transfer.versions.PAGE_SIZE,
         )
 
     # -- signing ---------------------------------------------------------------------------
@@ -945,7 +937,7 @@ class ObjectClerk:
         parameters = self._accepted("get_object", extra_args)
         if version_id is not None:
             parameters["VersionId"] = _version(version_id)
-        return Download(
+        return transfer.download.Download(
             op,
             self._connection,
             op.bucket,
@@ -966,7 +958,7 @@ class ObjectClerk:
     ) -> Copy:
         check_bucket(source[0])
         check_key(source[1])
-        return Copy(
+        return transfer.copy.Copy(
             op,
             self._connection,
             source,

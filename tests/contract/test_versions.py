@@ -143,7 +143,7 @@ def test_versions_over_several_pages(
         for key in ("a", "b", "c")
         for data in (b"1", b"22", b"333")
     }
-    monkeypatch.setattr("object_clerk.clerk.VERSIONS_PAGE_SIZE", 2)
+    monkeypatch.setattr("object_clerk.transfer.versions.PAGE_SIZE", 2)
 
     found = [(each["Key"], each["VersionId"]) for each in clerk.list_versions(versioned)]
 

@@ -152,3 +152,17 @@ def test_unknown_name() -> None:
         _ = object_clerk.no_such_name
     with pytest.raises(ImportError):
         exec("from object_clerk import no_such_name")
+
+
+def test_movements_are_imported_when_they_are_used(tmp_path: Path) -> None:
+    """They take longer to import than a clerk takes to make."""
+    code = """
+import json, sys
+from object_clerk import ObjectClerk, transfer
+ObjectClerk('h', 9, 'a', 's').close()
+before = [name for name in sys.modules if name.startswith('object_clerk.transfer.')]
+transfer.move.move
+after = 'object_clerk.transfer.move' in sys.modules
+print(json.dumps([before, after, hasattr(transfer, 'nothing')]))
+"""
+    assert _run(code, tmp_path) == [[], True, False]
