@@ -8,7 +8,11 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import pytest
 
-from object_clerk.exceptions import ObjectClerkFileException, OperationCancelled
+from object_clerk.exceptions import (
+    ObjectClerkFileException,
+    ObjectVerificationException,
+    OperationCancelled,
+)
 from object_clerk.store import ObjectStore
 from object_clerk.store.adapters import _reading
 
@@ -104,3 +108,19 @@ class TestDownloaded:
         raw.close()
         with pytest.raises(ValueError, match="the body was closed"):
             raw.readall()
+
+
+class TestCopied:
+    @pytest.mark.parametrize("how", ["changed", "cut", "gone"])
+    def test_damaged_source_is_named(self, tmp_path: Path, how: str) -> None:
+        connection = {"root": tmp_path / "store"}
+        with ObjectStore({**CONFIG, "framework": "filesystem", "connection": connection}) as store:
+            store.put_object_v2(DATA, "key")
+            (data,) = (each for each in (tmp_path / "store/data").rglob("*") if each.is_file())
+            damaged = {"changed": bytes(len(DATA)), "cut": DATA[:10]}
+            data.unlink()
+            if how != "gone":
+                data.write_bytes(damaged[how])
+            with pytest.raises(ObjectVerificationException, match=r"^copy_object raw/key: "):
+                store.copy_object("key", "copy")
+            assert [each.key for each in store.list_objects()] == ["key"]
