@@ -320,8 +320,9 @@ class TestClosing:
         run(story())
         assert ends == ["call", "store"]
 
-    def test_store_of_the_caller_is_left_open(self) -> None:
-        inner = ObjectStore(MEMORY)
+    def test_store_of_the_caller_is_left_open(self, tmp_path: Path) -> None:
+        on_disk = {"framework": "filesystem", "connection": {"root": tmp_path / "store"}}
+        inner = ObjectStore({**MEMORY, **on_disk})
         client = inner.client
 
         async def story() -> None:
@@ -331,12 +332,15 @@ class TestClosing:
 
         run(story())
         assert inner.client is client
+        inner.close()
 
     def test_own_store_is_closed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("OBJECT_STORE_FRAMEWORK", "memory")
+        monkeypatch.setenv("OBJECT_STORE_FRAMEWORK", "filesystem")
+        monkeypatch.setenv("OBJECT_STORE_ROOT", "default")
         monkeypatch.setenv("OBJECT_STORE_ROOT_BUCKET", "default")
-        monkeypatch.setenv("OBJECT_STORE_RAW_FRAMEWORK", "memory")
+        monkeypatch.setenv("OBJECT_STORE_RAW_FRAMEWORK", "filesystem")
+        monkeypatch.setenv("OBJECT_STORE_RAW_ROOT", "raw")
         monkeypatch.setenv("OBJECT_STORE_RAW_ROOT_BUCKET", "of-raw")
 
         async def story() -> None:
@@ -344,7 +348,7 @@ class TestClosing:
                 (AsyncObjectStore(), "default"), (AsyncObjectStore.named("raw"), "of-raw"),
             ):  # fmt: skip
                 assert made.root_bucket == made.config.root_bucket == bucket
-                assert repr(made) == f"AsyncObjectStore(memory, root_bucket={bucket!r})"
+                assert repr(made) == f"AsyncObjectStore(filesystem, root_bucket={bucket!r})"
                 client = made.store.client
                 assert await keys_of(made) == []
                 await made.close()
