@@ -30,7 +30,7 @@ from object_clerk.names import check_bucket, check_key, check_metadata, check_te
 from object_clerk.store.configurations import ObjectStoreConfiguration
 from object_clerk.store.files import beneath, later_file
 from object_clerk.store.models import Capability, OpenedObject
-from object_clerk.store.streams import exactly
+from object_clerk.store.streams import exactly, given_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -304,7 +304,8 @@ class ObjectStoreClient(abc.ABC):
         elif length >= 0:
             with _doing("put_object_v2", where["bucket"], key):
                 data = exactly(data, length)
-        return self._done(where, self._put_object_v2, data=data, length=length, **checked)
+        with given_back(data):
+            return self._done(where, self._put_object_v2, data=data, length=length, **checked)
 
     def copy_object(
         self,

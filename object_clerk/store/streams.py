@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from object_clerk.exceptions import ObjectSaveException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def exactly(stream: IO[bytes], length: int) -> IO[bytes]:
@@ -21,6 +25,21 @@ def exactly(stream: IO[bytes], length: int) -> IO[bytes]:
     if size != length:
         raise _other(size > length, length)
     return stream
+
+
+@contextlib.contextmanager
+def given_back(stream: object) -> Iterator[None]:
+    """If the block raises, a stream that can be rewound stands where it stood: try again with it."""
+    stood = None
+    with contextlib.suppress(Exception):
+        stood = cast("IO[bytes]", stream).tell()
+    try:
+        yield
+    except BaseException:
+        if stood is not None:
+            with contextlib.suppress(Exception):
+                cast("IO[bytes]", stream).seek(stood)
+        raise
 
 
 def _size(stream: IO[bytes]) -> int | None:
