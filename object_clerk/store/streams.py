@@ -29,7 +29,7 @@ def exactly(stream: IO[bytes], length: int) -> IO[bytes]:
 
 @contextlib.contextmanager
 def given_back(stream: object) -> Iterator[None]:
-    """If the block raises, a stream that can be rewound stands where it stood: try again with it."""
+    """If the block raises, a stream that can be rewound stands where it stood before."""
     stood = None
     with contextlib.suppress(Exception):
         stood = cast("IO[bytes]", stream).tell()
