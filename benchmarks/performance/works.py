@@ -109,7 +109,7 @@ class Scale:
         unit_mib: one unit of bytes, in ``scaling``; one of objects is a thousand.
     """
 
-    count: int = 4000
+    count: int = 1500
     listed: int = 100_000
     size_mib: int = 1024
     sizes_mib: tuple[int, ...] = (64, 256, 1024)
