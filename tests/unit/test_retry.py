@@ -16,6 +16,7 @@ from object_clerk.exceptions import (
     Failure,
     ObjectClerkConnectionException,
     ObjectClerkException,
+    ObjectClerkOperationException,
     ObjectClerkServerInternalException,
     ObjectClerkTimeoutException,
     ObjectVerificationException,
@@ -298,7 +299,7 @@ class TestRetried:
         with pytest.raises(ObjectClerkException) as caught:
             do(op, [cause, "done"])
 
-        assert type(caught.value) is ObjectClerkException
+        assert type(caught.value) is ObjectClerkOperationException
         assert caught.value.__cause__ is cause
         assert "KeyError" in str(caught.value)
         assert caught.value.key == "key"
