@@ -26,7 +26,8 @@ _PICTURES = """\
 
 .. image:: performance/large.svg
    :alt: CPU time of large transfers, as a multiple of plain boto3's
-
+"""
+_PICTURE_OF_SCALING = """\
 .. image:: performance/scaling.svg
    :alt: CPU time of a unit of work against the number of units
 """
@@ -57,7 +58,8 @@ def body(rows: Sequence[Row], before: Sequence[Row]) -> str:
     if plain:
         parts.append(_PICTURES)
     if any(row.work == "scaling" for row in plain):
-        parts += [_heading("Cost against size and count"), _scaling(plain)]
+        heading = _heading("Cost against size and count")
+        parts += [heading, _PICTURE_OF_SCALING, _scaling(plain)]
     for (server, latency_ms, threads), group in groupby(_sorted(rows), key=_place):
         where = "the stub" if server == "stub" else server
         where += f", {latency_ms:g} ms away" if latency_ms else ""
