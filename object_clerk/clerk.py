@@ -24,6 +24,7 @@ from object_clerk.names import (
     check_bucket,
     check_key,
     check_metadata,
+    check_span,
     check_text,
     check_unicode,
     random_key,
@@ -324,6 +325,8 @@ class ObjectClerk:
         object_key: str,
         verify_checksum: bool | str = True,
         *,
+        begin: int = 0,
+        end: int | None = None,
         version_id: str | None = None,
         extra_args: Mapping[str, Any] | None = None,
     ) -> ObjectReader:
@@ -333,20 +336,27 @@ class ObjectClerk:
         verified: who reaches the end has read what is stored. The stream's ``receipt`` tells
         what was proved.
 
+        With ``begin`` or ``end`` only these bytes are read. Nothing that a store keeps can be
+        compared with some bytes, so the verdict is IDENTITY: they are of one generation, and of
+        the place that was asked for.
+
         Args:
             bucket: the bucket.
             object_key: the key.
             verify_checksum: ``"strict"`` (or True), ``"available"`` or ``"off"`` (or False); see
                 :class:`~object_clerk.Verification`.
+            begin: where to begin; a negative number counts from the end, as in slices.
+            end: where to end, before this byte; None for the end of the object.
             version_id: a version other than the current one.
             extra_args: more parameters of S3's GetObject.
 
         Raises:
             ObjectNotFoundException: there is no such object.
         """
+        check_span(begin, end)
         with self._operation("open_object", bucket, object_key) as op:
             download = self._download(op, verify_checksum, version_id, extra_args)
-            return transfer.reader.ObjectReader(download, lambda receipt: op.finished(receipt))
+            return transfer.reader.ObjectReader(download, op.finished, begin=begin, end=end)
 
     def get_object_info(
         self, bucket: str, object_key: str, *, version_id: str | None = None

@@ -1,4 +1,4 @@
-"""Checks of bucket names, keys and metadata, made before any request."""
+"""Checks of bucket names, keys, metadata and the like, made before any request."""
 
 from __future__ import annotations
 
@@ -120,3 +120,12 @@ def check_text(name: str, value: Any) -> str:
     if not value.isascii() or not value.isprintable() or not value:
         raise ObjectClerkParameterException(f"{name} {value!r} cannot stand in a header")
     return value
+
+
+def check_span(begin: object, end: object) -> None:
+    """Raise unless these are ends of a slice: ``begin`` may count from the end, ``end`` be None."""
+    for name, value in (("begin", begin), ("end", 0 if end is None else end)):
+        if type(value) is not int:
+            raise ObjectClerkTypeException(f"{name} is a whole number, not {type(value).__name__}")
+    if isinstance(end, int) and end < 0:
+        raise ObjectClerkParameterException("end is a number of bytes from the start, or None")

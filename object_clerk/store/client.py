@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,11 +27,18 @@ from object_clerk.exceptions import (
     OperationCancelled,
     UnsupportedError,
 )
-from object_clerk.names import check_bucket, check_key, check_metadata, check_text, check_unicode
+from object_clerk.names import (
+    check_bucket,
+    check_key,
+    check_metadata,
+    check_span,
+    check_text,
+    check_unicode,
+)
 from object_clerk.store.configurations import ObjectStoreConfiguration
 from object_clerk.store.files import beneath, later_file
 from object_clerk.store.models import Capability, OpenedObject
-from object_clerk.store.streams import exactly, given_back
+from object_clerk.store.streams import exactly, given_back, spanned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,6 +94,9 @@ class ObjectStoreClient(abc.ABC):
         key: str,
         bucket: str | None = None,
         version: str | None = None,
+        *,
+        begin: int = 0,
+        end: int | None = None,
         **options: Any,
     ) -> OpenedObject:
         """Open an object; see :class:`~object_clerk.store.Object`.
@@ -94,6 +105,9 @@ class ObjectStoreClient(abc.ABC):
             key: the key.
             bucket: the bucket.
             version: a generation other than the latest.
+            begin: the first byte to read; a negative number counts from the end, as in slices.
+            end: the byte to stop before; None for the end of the object. What stores keep proves
+                all bytes of an object and not some: those are of one generation, and not verified.
             **options: ``verify_checksum`` as for :meth:`object_clerk.ObjectClerk.get_object`, and
                 what the adapter has besides.
 
@@ -102,7 +116,15 @@ class ObjectStoreClient(abc.ABC):
             ObjectVerificationException: from ``body.read()``, if the bytes do not verify.
         """
         where = self._where("get_object", key, bucket, version)
-        return self._done(where, self._get_object, **_given(**options))
+        check_span(begin, end)
+        if (begin, end) == (0, None):
+            return self._done(where, self._get_object, **_given(**options))
+        if Capability.RANGES in self.capabilities:
+            span = {"begin": begin, **_given(end=end)}
+            return self._done(where, self._get_object, **span, **_given(**options))
+        opened = self._done(where, self._get_object, **_given(**options))
+        body = spanned(opened.body, range(opened.info.size)[begin:end])
+        return dataclasses.replace(opened, body=body)
 
     def head_object(
         self, key: str, bucket: str | None = None, version: str | None = None

@@ -1,13 +1,13 @@
-"""Streams that have to be as long as somebody said."""
+"""Streams that have to be as long as somebody said, or of which only some bytes are wanted."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from object_clerk.exceptions import ObjectSaveException
+from object_clerk.exceptions import ObjectSaveException, ObjectVerificationException
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,11 @@ def given_back(stream: object) -> Iterator[None]:
             with contextlib.suppress(Exception):
                 cast("IO[bytes]", stream).seek(stood)
         raise
+
+
+def spanned(stream: IO[bytes], span: range) -> IO[bytes]:
+    """Some bytes of a stream that is read from its start; closed with it."""
+    return cast("IO[bytes]", io.BufferedReader(_Span(stream, span)))
 
 
 def _size(stream: IO[bytes]) -> int | None:
@@ -78,3 +83,36 @@ class _ExactStream(io.RawIOBase):
         if self._position > self._length or (ended and self._position < self._length):
             raise _other(self._position > self._length, self._length)
         return data
+
+
+class _Span(io.RawIOBase):
+    """Some bytes of a stream. Those before them are read, and dropped, when the first is wanted."""
+
+    _STEP_BYTES = 1 << 20
+
+    def __init__(self, stream: IO[bytes], span: range) -> None:
+        super().__init__()
+        self._stream = stream
+        self._before = span.start
+        self._left = len(span)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")[: self._left]
+        while view and self._before:
+            self._before -= len(self._taken(min(self._before, self._STEP_BYTES)))
+        block = self._taken(len(view)) if view else b""
+        view[: len(block)] = block
+        self._left -= len(block)
+        return len(block)
+
+    def _taken(self, count: int) -> bytes:
+        if not (block := self._stream.read(count)):
+            raise ObjectVerificationException("the object ended before its length")
+        return block
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from object_clerk.exceptions import ObjectClerkException, OperationCancelled
-from object_clerk.receipt import Finding, Receipt, Verdict
+from object_clerk.checksum.layout import PartRange
+from object_clerk.exceptions import ObjectClerkException
+from object_clerk.receipt import SWITCHED_OFF, Finding, Receipt, Verdict
+from object_clerk.transfer.blocks import BlockReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,13 +15,20 @@ if TYPE_CHECKING:
 
     from object_clerk.transfer.download import Download
 
+#: No store keeps a digest of some bytes of an object alone.
+SOME_BYTES = Finding(
+    Verdict.IDENTITY, "some of the bytes, of the generation and the range that were asked for"
+)
 
-class ObjectReader(io.RawIOBase):
+
+class ObjectReader(BlockReader):
     """An object as a binary stream that is read once, from front to back.
 
     Memory holds two blocks. The last block is held back until all bytes are verified, so whoever
     reaches the end has read what is stored; otherwise the read raises
     ObjectVerificationException. Connections that break are resumed. Closing early is allowed.
+
+    Of some bytes only the generation is proved: ``begin`` and ``end`` mean what they do in slices.
 
     Attributes:
         receipt: what was proved; None until the stream has ended or was closed, and if it failed.
@@ -28,49 +36,50 @@ class ObjectReader(io.RawIOBase):
         answer: what S3 said of the object: LastModified, ContentType, Metadata and so on.
     """
 
-    def __init__(self, download: Download, on_end: Callable[[Receipt], None] | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        download: Download,
+        on_end: Callable[[Receipt], None] | None = None,
+        *,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> None:
+        op = download.op
+        super().__init__(self._paced_blocks(), (op.name, op.bucket, download.key))
         self._download = download
         self._on_end = on_end
-        self._stream = download.stream()
-        self._pin = self._stream.open()
-        self._blocks = self._verified_blocks()
-        self._rest = b""
-        self._error: ObjectClerkException | None = None
         self.receipt: Receipt | None = None
+        if (begin, end) == (0, None):
+            self._stream = download.stream()
+            self._pin = self._stream.open()
+            self._verified = self._verified_blocks()
+        else:
+            self._pin = download.pin()
+            span = range(self._pin.size)[begin:end]
+            self._stream = download.stream(self._pin, PartRange(1, span.start, len(span)))
+            self._verified = self._some_blocks()
         self.size = self._pin.size
         self.answer = self._pin.answer
-        download.op.allow_for(self.size)
+        op.allow_for(self.size)
 
-    def blocks(self) -> Iterator[bytes]:
-        """The bytes in blocks of the size that suits the transfer."""
-        while block := self._next():
-            yield block
-
-    def _next(self) -> bytes:
-        """What is left of the last block, or the next one; empty only at a proved end."""
-        if self.closed:
-            raise ValueError("the stream was closed")
-        if self._error is not None:
-            raise self._error  # a caller who reads on after an error must not see an end
-        rest, self._rest = self._rest, b""
-        if rest:
-            return rest
+    def _paced_blocks(self) -> Iterator[bytes]:
+        """The blocks; the consumer decides how long reading takes."""
+        op = self._download.op
         try:
-            self._download.op.restart_deadline()  # the consumer decides how long reading takes
-            return next(self._blocks, b"")
+            while True:
+                op.restart_deadline()
+                if not (block := next(self._verified, b"")):
+                    return
+                yield block
         except ObjectClerkException as error:
-            op = self._download.op
-            error.concerning(op.name, op.bucket, op.key)
+            error.concerning(*self._where)
             if self._on_end is not None:  # otherwise whoever reads announces it
                 op.failed(error)
-            self._error = error
             raise
-        except BaseException:  # Ctrl-C: what is read next must not look like the end
-            self._error = OperationCancelled(
-                "reading was interrupted", operation=self._download.op.name
-            )
-            raise
+
+    def _some_blocks(self) -> Iterator[bytes]:
+        yield from self._stream
+        self._end(SOME_BYTES if self._download.verify else SWITCHED_OFF)
 
     def _verified_blocks(self) -> Iterator[bytes]:
         proof = self._download.proof(self._pin)
@@ -89,33 +98,6 @@ class ObjectReader(io.RawIOBase):
         if self._on_end is not None:
             self._on_end(self.receipt)
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` with the next bytes; 0 means that all were read and verified.
-
-        Raises:
-            ObjectVerificationException: the bytes do not verify.
-            ObjectChanged: the object was replaced before it was read to the end.
-        """
-        view = memoryview(buffer).cast("B")
-        if not view:
-            return 0
-        block = self._next()
-        count = min(len(view), len(block))
-        view[:count] = block[:count]
-        self._rest = block[count:]
-        return count
-
-    def readall(self) -> bytes:
-        """All bytes that are left, verified."""
-        buffer = io.BytesIO()
-        for block in self.blocks():
-            buffer.write(block)
-        return buffer.getvalue()
-
     def __enter__(self) -> ObjectReader:
         return self
 
@@ -129,7 +111,7 @@ class ObjectReader(io.RawIOBase):
 
     def close(self) -> None:
         """Give up the connection. A stream not read to its end has proved nothing."""
-        if not self.closed and hasattr(self, "_blocks"):
+        if not self.closed and hasattr(self, "_verified"):
             self._stream.close()
             if self.receipt is None and self._error is None:
                 self._end(Finding(Verdict.NONE, "not read to the end"))

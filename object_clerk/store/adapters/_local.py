@@ -102,7 +102,9 @@ class Wish:
 class LocalClient(ObjectStoreClient):
     """A backend in this package's own hands. Adapters say how objects are kept and found."""
 
-    capabilities = frozenset((Capability.BUCKETS, Capability.CONDITIONS, Capability.METADATA))
+    capabilities = frozenset(
+        (Capability.BUCKETS, Capability.CONDITIONS, Capability.METADATA, Capability.RANGES)
+    )
 
     #: What the receipt of a write rests on.
     kept: ClassVar[str]
@@ -140,9 +142,11 @@ class LocalClient(ObjectStoreClient):
     # -- reading ---------------------------------------------------------------------------
 
     def _get_object(self, *, key: str, bucket: str, **options: Any) -> OpenedObject:
-        verify = _verification(options)
+        given = known(options, "verify_checksum", "begin", "end")
+        verify = Verification.of(given.get("verify_checksum", True))
         info, file = self._find(bucket, key)
-        return opened(file, info, bucket, verify)
+        span = range(info.size)[given.get("begin") : given.get("end")]
+        return opened(file, info, bucket, verify, span)
 
     def _head_object(self, *, key: str, bucket: str, **_: Any) -> ObjectInfo:
         info = self._look(bucket, key)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from object_clerk.checksum.algorithm import MD5, SHA256
 from object_clerk.checksum.hasher import Hasher, Hashing
 from object_clerk.exceptions import (
-    ObjectClerkException,
     ObjectClerkFileException,
     ObjectClerkOperationException,
     ObjectVerificationException,
-    OperationCancelled,
 )
 from object_clerk.receipt import Finding, Verdict, Verification
 from object_clerk.store.models import ObjectInfo, OpenedObject
+from object_clerk.transfer.blocks import BlockReader
 from object_clerk.transfer.files import partial_beside, write_at, write_to, writing
 from object_clerk.transfer.source import BLOCK_BYTES
 
@@ -92,65 +91,52 @@ def verified(file: IO[bytes], info: ObjectInfo, verify: Verification) -> Iterato
         yield held
 
 
-def _block(file: IO[bytes]) -> bytes:
+def _block(file: IO[bytes], size: int = BLOCK_BYTES) -> bytes:
     try:
-        return file.read(BLOCK_BYTES)
+        return file.read(size)
     except OSError as error:
         raise ObjectClerkOperationException(
             f"what was stored cannot be read: {error.strerror}"
         ) from error
 
 
-def opened(file: IO[bytes], info: ObjectInfo, bucket: str, verify: Verification) -> OpenedObject:
-    """The object as a caller gets it; ``file`` is closed with it."""
-    raw = _VerifiedFile(file, info, bucket, verify)
-    body = io.BufferedReader(raw, max(1, min(info.size, BLOCK_BYTES)))
+def opened(
+    file: IO[bytes], info: ObjectInfo, bucket: str, verify: Verification, span: range
+) -> OpenedObject:
+    """The object as a caller gets it; ``file`` is closed with it.
+
+    Args:
+        file: where its bytes are.
+        info: what was kept of it.
+        bucket: where it is.
+        verify: OFF compares nothing.
+        span: the bytes that are wanted; some of them alone cannot be compared.
+    """
+    whole = span == range(info.size)
+    blocks = verified(file, info, verify) if whole else _some(file, span)
+    raw = _FileReader(blocks, ("get_object", bucket, info.key), file)
+    body = io.BufferedReader(raw, max(1, min(len(span), BLOCK_BYTES)))
     return OpenedObject(cast("IO[bytes]", body), info.updated_time, info)
 
 
-class _VerifiedFile(io.RawIOBase):
-    """The bytes of an object, once, from front to back."""
+def _some(file: IO[bytes], span: range) -> Iterator[bytes]:
+    file.seek(span.start)
+    left = len(span)
+    while left:
+        if not (block := _block(file, min(left, BLOCK_BYTES))):
+            raise ObjectVerificationException(f"{left} of the bytes that were stored are missing")
+        left -= len(block)
+        yield block
+
+
+class _FileReader(BlockReader):
+    """A stream whose bytes come from a file, which is closed with it."""
 
     def __init__(
-        self, file: IO[bytes], info: ObjectInfo, bucket: str, verify: Verification
+        self, blocks: Iterator[bytes], where: tuple[str, str, str], file: IO[bytes]
     ) -> None:
-        super().__init__()
+        super().__init__(blocks, where)
         self._file = file
-        self._where = ("get_object", bucket, info.key)
-        self._blocks = verified(file, info, verify)
-        self._rest = b""
-        self._error: ObjectClerkException | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def _next(self) -> bytes:
-        if self.closed:
-            raise ValueError("the body was closed")
-        if self._error is not None:
-            raise self._error  # a caller who reads on after an error must not see an end
-        try:
-            rest, self._rest = self._rest, b""
-            return rest or next(self._blocks, b"")
-        except ObjectClerkException as error:
-            error.concerning(*self._where)
-            self._error = error
-            raise
-        except BaseException:  # Ctrl-C: what is read next must not look like the end
-            self._error = OperationCancelled("reading was interrupted")
-            self._error.concerning(*self._where)
-            raise
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        block = self._next()
-        count = min(len(view), len(block))
-        view[:count] = block[:count]
-        self._rest = block[count:]
-        return count
-
-    def readall(self) -> bytes:
-        return b"".join(iter(self._next, b""))
 
     def close(self) -> None:
         self._file.close()

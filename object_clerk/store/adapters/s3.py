@@ -118,7 +118,8 @@ class S3Client(ObjectStoreClient):
     def _get_object(
         self, *, key: str, bucket: str, version: str | None = None, **options: Any
     ) -> OpenedObject:
-        reader = self.clerk.open_object(bucket, key, version_id=version, **known(options, *_READ))
+        chosen = known(options, *_READ, "begin", "end")
+        reader = self.clerk.open_object(bucket, key, version_id=version, **chosen)
         info = _info(key, reader.answer["ResponseMetadata"]["HTTPHeaders"])
         body = io.BufferedReader(reader, self.clerk.config.download.block_bytes)
         return OpenedObject(cast("IO[bytes]", body), info.updated_time, info)

@@ -72,6 +72,44 @@ class Reading(Ground):
                 read += block
         assert read == blob(self.large)
 
+    @pytest.mark.parametrize(
+        ("begin", "end"),
+        [(2, 5), (0, 1), (7, None), (-3, None), (-100, None), (0, 100), (9, 10), (10, None),
+         (99, 200), (5, 5), (5, 2)],
+    )  # fmt: skip
+    def test_read_some_bytes(self, store: ObjectStore, begin: int, end: int | None) -> None:
+        """Some bytes of an object are read as slices have them, and the rest is still told."""
+        store.put_object_v2(b"0123456789", "key")
+        with store.get_object("key", begin=begin, end=end) as opened:
+            assert opened.info.size == 10
+            assert opened.body.read() == b"0123456789"[begin:end]
+            assert opened.body.read() == b""
+
+    def test_read_some_bytes_of_many(self, store: ObjectStore) -> None:
+        """They are read in bounded steps, however many are before and behind them."""
+        store.put_object_v2(blob(self.large), "key")
+        with store.get_object("key", begin=1_500_000, end=2_900_000) as opened:
+            assert opened.body.read(10) == blob(self.large)[1_500_000:1_500_010]
+            assert opened.body.read() == blob(self.large)[1_500_010:2_900_000]
+
+    def test_read_some_bytes_of_nothing(self, store: ObjectStore) -> None:
+        """An empty object has no bytes, whichever are asked for."""
+        store.put_object_v2(b"", "key")
+        for span in ((0, 5), (-5, None), (3, None)):
+            with store.get_object("key", begin=span[0], end=span[1]) as opened:
+                assert opened.body.read() == b""
+
+    def test_read_bad_ends(self, store: ObjectStore) -> None:
+        """Ends that are no ends of a slice are refused."""
+        store.put_object_v2(b"0123456789", "key")
+        for span in ({"begin": "1"}, {"begin": 1.5}, {"end": True}):
+            with failing(ObjectClerkTypeException, "whole number"):
+                store.get_object("key", **span)
+        with failing(ObjectClerkParameterException, "end"):
+            store.get_object("key", end=-1)
+        with failing(ObjectNotFoundException):
+            store.get_object("other", begin=1)
+
     def test_read_empty(self, store: ObjectStore) -> None:
         """Check 9: an object without content is an object."""
         store.put_object_v2(b"", "key")
