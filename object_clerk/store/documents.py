@@ -1,4 +1,4 @@
-"""YAML files of settings: a directory of them read as one mapping.
+"""YAML files of settings: one of them, or a directory of them read as one mapping.
 
 An error names the file, the line and the field, and never what stands there: it may be a secret.
 """
@@ -33,8 +33,30 @@ def read_directory(directory: Path) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for path in _files(directory):
-        merged = _merged(merged, _document(path))
+        merged = _merged(merged, read_document(path))
     return merged
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The YAML mapping in a file; empty if the file is.
+
+    Raises:
+        StoreConfigurationError: the file cannot be read, or is not a YAML mapping.
+    """
+    if not path.is_file():
+        raise StoreConfigurationError(f"{path} leads to no file")  # nor may a pipe hold us up
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        found = _with_names(yaml.safe_load(text) or {})
+    except OSError as error:
+        _unreadable(error)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Not chained: a YAML error quotes the file.
+        raise StoreConfigurationError(f"{path}{_line(error, text)} is not YAML in UTF-8") from None
+    if not isinstance(found, dict):
+        raise StoreConfigurationError(f"{path} is no mapping of names to settings")
+    return found
 
 
 def filled_in(value: Any, field: str, variables: Mapping[str, str]) -> Any:
@@ -88,23 +110,6 @@ def _files(directory: Path) -> list[Path]:
             if name.endswith((".yaml", ".yml")) and not name.startswith(".")
         ]
     return sorted(found, key=lambda path: path.parts)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise StoreConfigurationError(f"{path} leads to no file")  # nor may a pipe hold us up
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        found = _with_names(yaml.safe_load(text) or {})
-    except OSError as error:
-        _unreadable(error)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Not chained: a YAML error quotes the file.
-        raise StoreConfigurationError(f"{path}{_line(error, text)} is not YAML in UTF-8") from None
-    if not isinstance(found, dict):
-        raise StoreConfigurationError(f"{path} is no mapping of names to settings")
-    return found
 
 
 def _unreadable(error: OSError) -> NoReturn:
