@@ -287,6 +287,13 @@ class AsyncObjectStore:
 
     # -- shared ----------------------------------------------------------------------------
 
+    async def call(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Make a call of your own in one of the threads: several steps, and one change of threads.
+
+        A result that is a context manager is closed if nobody waits for it any more.
+        """
+        return await self._call(call, *args, **kwargs)
+
     async def _call(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return await self._threads.call(call, *args, **kwargs)
 

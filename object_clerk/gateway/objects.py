@@ -1,0 +1,201 @@
+"""``/objects``: write, read, delete and list objects."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, unquote_to_bytes
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from object_clerk.gateway import openapi
+from object_clerk.gateway.bodies import SMALL_BYTES, Incoming, Outgoing
+from object_clerk.gateway.conditions import (
+    Span,
+    for_writing,
+    http_date,
+    is_unchanged,
+    keeps_range,
+)
+from object_clerk.gateway.errors import Refusal
+from object_clerk.rest import wire
+from object_clerk.store.models import Capability
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from object_clerk.gateway.app import Gateway
+    from object_clerk.store.models import ObjectInfo
+
+router = APIRouter(tags=["objects"])
+
+_OBJECT = f"{wire.OBJECTS}/{{key:path}}"
+
+#: Where the SHA-256 of an object is kept, on stores that keep none themselves.
+_SHA256 = "sha256"
+
+_HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+#: A type for what nobody has told the type of.
+_UNTYPED = "application/octet-stream"
+
+
+@router.put(_OBJECT, **openapi.PUT)
+async def put_object(request: Request) -> Response:
+    """Store an object, whole and verified or not at all; one that is there is replaced."""
+    gateway, key = _gateway(request), _key(request)
+    await gateway.gate.object(request, "write", key)
+    body = Incoming(request)
+    options: dict[str, Any] = for_writing(request.headers)
+    content = await body.content()
+    if Capability.METADATA in gateway.capabilities:
+        options["content_type"] = request.headers.get("content-type") or _UNTYPED
+        if body.sha256 is not None:
+            options["metadata"] = {_SHA256: body.sha256}
+    length = -1 if body.length is None else body.length
+    receipt = await gateway.store.put_object_v2(content, key, length=length, **options)
+    answer = {
+        "key": key,
+        "size": receipt.size,
+        "created_at": wire.rfc3339(datetime.now(UTC)),
+        "etag": receipt.etag,
+        "sha256": body.sha256,
+        "verdict": receipt.verdict.name,
+    }
+    return JSONResponse(answer, headers=_tag(receipt.etag))
+
+
+@router.head(_OBJECT, **openapi.HEAD)
+async def head_object(request: Request) -> Response:
+    """What is known of an object: what GET would answer, without its bytes."""
+    gateway, key = _gateway(request), _key(request)
+    await gateway.gate.object(request, "read", key)
+    info = await gateway.store.head_object(key)
+    headers = _described(info)
+    if is_unchanged(request.headers, info):
+        return Response(status_code=304, headers=headers)
+    return Response(headers={**headers, "content-length": str(info.size)})
+
+
+@router.get(_OBJECT, **openapi.GET)
+async def get_object(request: Request) -> Response:
+    """Read an object, or some of its bytes; all of them are verified while they are sent."""
+    gateway, key = _gateway(request), _key(request)
+    await gateway.gate.object(request, "read", key)
+    span = Span.of(request.headers.get("range"))
+    if not span.is_whole and "if-range" in request.headers:
+        info = await gateway.store.head_object(key)
+        span = span if keeps_range(request.headers, info) else Span()
+    out = await Outgoing.of(gateway.store, key, span.begin, span.end)
+    try:
+        return _answer(request, gateway, out, span)
+    except BaseException:
+        await gateway.store.call(out.close)
+        raise
+
+
+@router.delete(_OBJECT, **openapi.DELETE)
+async def delete_object(request: Request) -> Response:
+    """Delete an object."""
+    gateway, key = _gateway(request), _key(request)
+    await gateway.gate.object(request, "delete", key)
+    if {"if-match", "if-none-match", "if-unmodified-since"} & set(request.headers):
+        raise Refusal(501, "deletes cannot depend on a condition")
+    await gateway.store.head_object(key)  # a missing object is 404, on every store
+    await gateway.store.delete_object(key)
+    return Response(status_code=204)
+
+
+@router.get(wire.OBJECTS, **openapi.LIST)
+async def list_objects(
+    request: Request,
+    prefix: Annotated[str, Query(max_length=1024)] = "",
+    limit: Annotated[int, Query(ge=1, le=wire.LARGEST_PAGE)] = wire.DEFAULT_PAGE,
+    cursor: Annotated[str | None, Query(max_length=8192)] = None,
+) -> Response:
+    """A page of the keys, in order; the cursor holds whatever is written or deleted meanwhile."""
+    gateway = _gateway(request)
+    access = await gateway.gate.token(request, "read")
+    _check_query(request)
+    begin = None if cursor is None else wire.last_key_of(cursor)
+    if "\0" in prefix:
+        raise Refusal(400, "the prefix contains a NUL")
+    prefix = access.listing(prefix)
+
+    def page() -> list[str]:
+        found = gateway.store.store.list_objects(prefix, start_after=begin, limit=limit + 1)
+        return [each.key for each in found]
+
+    keys = await gateway.store.call(page)
+    more = wire.cursor_of(keys[limit - 1]) if len(keys) > limit else None
+    return JSONResponse(wire.Page(tuple(keys[:limit]), more).to_json())
+
+
+class _ObjectResponse(StreamingResponse):
+    """A body that is closed whatever becomes of the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.body_iterator.aclose()  # type: ignore[union-attr]
+
+
+def _answer(request: Request, gateway: Gateway, out: Outgoing, span: Span) -> Response:
+    info = out.info
+    headers = _described(info)
+    if is_unchanged(request.headers, info):
+        out.close()
+        return Response(status_code=304, headers=headers)
+    status, size = 200, info.size
+    if not span.is_whole:
+        found = span.within(info.size)
+        status, size = 206, len(found)
+        headers["content-range"] = f"bytes {found.start}-{found.stop - 1}/{info.size}"
+    headers["content-length"] = str(size)
+    if size < SMALL_BYTES:
+        return Response(out.begun, status, headers)
+    return _ObjectResponse(out.blocks(gateway.store), status, headers)
+
+
+def _described(info: ObjectInfo) -> dict[str, str]:
+    """The headers that tell of an object. Its type is the writer's, never the reader's wish."""
+    headers = {
+        "content-type": info.content_type or _UNTYPED,
+        "last-modified": http_date(info.updated_time),
+        "accept-ranges": "bytes",
+        "cache-control": "private, no-cache",
+        **_tag(info.etag),
+    }
+    sha256 = info.digests.get("sha256") or (info.metadata or {}).get(_SHA256, "")
+    if _HEX_SHA256.fullmatch(sha256):  # anybody may write metadata
+        headers[wire.REPR_DIGEST] = wire.repr_digest(bytes.fromhex(sha256))
+    return headers
+
+
+def _tag(etag: str | None) -> Mapping[str, str]:
+    return {} if etag is None else {"etag": f'"{etag}"'}
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _key(request: Request) -> str:
+    """The key, decoded once, from what was on the wire: frameworks replace what is no UTF-8."""
+    raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    _, found, rest = raw.partition(f"{wire.OBJECTS}/".encode())
+    assert found
+    return wire.key_of(rest)
+
+
+def _check_query(request: Request) -> None:
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, "the query is not UTF-8") from None
