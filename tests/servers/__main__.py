@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.parse
 
-from . import NAMES, TRAITS, Server, StartFailed, Unavailable, install, running
+from . import NAMES, TRAITS, Server, StartFailed, Unavailable, install, redis, running
 
 
 def _exports(server: Server) -> str:
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the known names")
     commands.add_parser("install", help="download or build servers").add_argument(
-        "names", nargs="+", choices=NAMES
+        "names", nargs="+", choices=(*NAMES, "redis")
     )
     for command, text in (
         ("run", "start one and keep it running until Ctrl-C"),
@@ -78,7 +78,10 @@ def main(arguments: list[str]) -> int:
             return _measure(chosen.name)
         else:
             for name in chosen.names:
-                install(name)
+                if name == "redis":  # no server of S3, so none of the others' names
+                    redis.install()
+                else:
+                    install(name)
                 print(f"{name}: ready")
     except (Unavailable, StartFailed, subprocess.SubprocessError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
