@@ -27,7 +27,10 @@ COMMANDS = {
     "config": "Show every setting, its value, and where it comes from.",
     "demo": "Do the main job on real files, on an S3 server of its own.",
     "doctor": "Find out what a server really does, what that means, and what helps.",
+    "serve": "Serve a store over HTTP, to clients with tokens.",
     "sweep": "Remove what crashed uploads have left in a bucket.",
+    "token": "Manage who may use the gateway, for what, and until when.",
+    "url-keys": "Manage the keys that the gateway signs URLs with.",
 }
 
 
@@ -47,7 +50,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"object_clerk.cli.{cmd_name}").command
+        module = cmd_name.replace("-", "_")
+        command = importlib.import_module(f"object_clerk.cli.{module}").command
         assert isinstance(command, click.Command)
         _add_debug(command)
         return command
@@ -59,6 +63,9 @@ class _LazyGroup(click.Group):
 
 def _add_debug(command: click.Command) -> None:
     """Let every command take ``--debug``, whether before or after its name."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _add_debug(each)
     if all(parameter.name != "debug" for parameter in command.params):
         command.params.append(_debug_option())
 

@@ -28,6 +28,11 @@ def command(as_json: bool, env_file: str | None) -> None:
     from object_clerk.config import ClerkConfig
 
     settings = ClerkConfig.load(dotenv=True if env_file is None else env_file).explain()
+    print_settings(settings, as_json=as_json)
+
+
+def print_settings(settings: Iterable[Setting], *, as_json: bool) -> None:
+    """Print settings to stdout, as a table or as one JSON object a line."""
     if as_json:
         _print_json(settings)
     else:

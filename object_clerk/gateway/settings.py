@@ -24,6 +24,7 @@ GIB = 1 << 30
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
+AUDIENCES = ("off", "local", "public")
 
 #: What stands for no limit; an empty variable would be the default.
 OFF = "off"
@@ -59,6 +60,7 @@ class GatewaySettings:
         workers: how many processes serve.
         log_level: what is logged: one of LOG_LEVELS.
         log_format: one of LOG_FORMATS.
+        metrics: who may read the figures at /metrics: one of AUDIENCES.
         forwarded_allow_ips: proxies whose word counts for a client's address and scheme; None for
             nobody's.
         origins: where each setting came from that is not the default.
@@ -81,6 +83,7 @@ class GatewaySettings:
     workers: int = 1
     log_level: str = "info"
     log_format: Literal["json", "text"] = "json"
+    metrics: Literal["off", "local", "public"] = "local"
     forwarded_allow_ips: str | None = None
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
@@ -241,5 +244,6 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "idle_timeout_s": _seconds,
     "header_timeout_s": _seconds,
     "public_url": check_url,
+    "metrics": _one_of(*AUDIENCES),
     "forwarded_allow_ips": _text,
 }

@@ -56,6 +56,7 @@ class TestSources:
             "IDLE_TIMEOUT_S": "0.5",
             "HEADER_TIMEOUT_S": "7",
             "PUBLIC_URL": "https://objects.example.org/",
+            "METRICS": "off",
             "FORWARDED_ALLOW_IPS": "10.0.0.1",
         }
         found = load(**given)
@@ -78,6 +79,7 @@ class TestSources:
             "idle_timeout_s": 0.5,
             "header_timeout_s": 7,
             "public_url": "https://objects.example.org",
+            "metrics": "off",
             "forwarded_allow_ips": "10.0.0.1",
             "origins": {},
         }
@@ -154,6 +156,7 @@ class TestRefused:
             ("HOST", "here there", "a host name or address alone"),
             ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
             ("LOG_FORMAT", "xml", "one of json, text"),
+            ("METRICS", "all", "one of off, local, public"),
             ("RATE_LIMIT", "plenty", "a limit such as 1000/second"),
             ("RATE_LIMIT", "0/second", "a limit such as 1000/second"),
             ("RATE_LIMIT", "1/second junk", "a limit such as 1000/second"),
