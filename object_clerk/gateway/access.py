@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from object_clerk.gateway.errors import Refusal
 
 if TYPE_CHECKING:
-    from object_clerk.gateway.url_keys import UrlKeys
     from starlette.requests import Request
 
     from object_clerk.gateway.limits import RateLimiter
     from object_clerk.gateway.tokens import TokenFile, TokenRecord
+    from object_clerk.gateway.url_keys import UrlKeys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from object_clerk.gateway.url_keys import UrlKeys
+from uvicorn.config import STARTUP_FAILURE
 
 from object_clerk._version import __version__
 from object_clerk.exceptions import ObjectClerkConfigurationException
@@ -15,11 +16,13 @@ from object_clerk.gateway import errors, health, objects, presigned
 from object_clerk.gateway.access import Gate
 from object_clerk.gateway.health import Readiness
 from object_clerk.gateway.limits import RateLimiter
+from object_clerk.gateway.metrics import Metrics
 from object_clerk.gateway.middleware import Accounting, BodyLimit, Concurrency, SlowClients
 from object_clerk.gateway.openapi import SECURITY_SCHEMES
 from object_clerk.gateway.settings import GatewaySettings
 from object_clerk.gateway.storage import open_store
 from object_clerk.gateway.tokens import TokenFile
+from object_clerk.gateway.url_keys import UrlKeys
 from object_clerk.store.aio import AsyncObjectStore
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Gateway:
         gate: lets requests in.
         url_keys: what URLs are signed with.
         limiter: how many requests each may make.
+        metrics: what is counted.
         readiness: whether the store answers.
     """
 
@@ -47,6 +51,7 @@ class Gateway:
     gate: Gate
     url_keys: UrlKeys
     limiter: RateLimiter
+    metrics: Metrics
     readiness: Readiness
 
     @classmethod
@@ -58,7 +63,7 @@ class Gateway:
         url_keys = UrlKeys(settings.url_keys_file)
         gate = Gate(TokenFile(settings.auth_tokens_file), url_keys, limiter)
         threads = AsyncObjectStore(store, max_threads=min(settings.max_requests, 64))
-        return cls(settings, threads, gate, url_keys, limiter, Readiness())
+        return cls(settings, threads, gate, url_keys, limiter, Metrics(), Readiness())
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -106,7 +111,7 @@ def create_app(
     app.add_middleware(Concurrency, max_requests=settings.max_requests)
     app.add_middleware(BodyLimit, max_object_bytes=settings.max_object_bytes)
     app.add_middleware(SlowClients, idle_timeout_s=settings.idle_timeout_s)
-    app.add_middleware(Accounting)
+    app.add_middleware(Accounting, metrics=gateway.metrics)
     return app
 
 
@@ -128,7 +133,8 @@ def __getattr__(name: str) -> Any:
     try:
         made = create_app()
     except ObjectClerkConfigurationException as error:
-        # A server that imports this shows it in one line, instead of a traceback.
-        raise SystemExit(f"object-clerk: {error}") from error
+        # One line instead of a traceback, and the code by which uvicorn knows not to try again.
+        print(f"object-clerk: {error}", file=sys.stderr)
+        raise SystemExit(STARTUP_FAILURE) from error
     globals()["app"] = made
     return made

@@ -10,7 +10,7 @@ from object_clerk.gateway.errors import Refusal
 from object_clerk.rest import wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from starlette.requests import Request
 
@@ -122,7 +122,7 @@ class Outgoing:
             opened.body.close()
         return made
 
-    async def blocks(self, store: AsyncObjectStore) -> AsyncIterator[bytes]:
+    async def blocks(self, store: AsyncObjectStore) -> AsyncGenerator[bytes]:
         """All bytes, the first ones too; closed in the end."""
         block = self.begun
         try:

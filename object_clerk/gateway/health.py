@@ -1,4 +1,4 @@
-"""``/health`` and ``/ready``: whether the process lives, and whether its store answers."""
+"""``/health``, ``/ready`` and ``/metrics``: whether the process lives, and what it has done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from object_clerk._version import __version__
 from object_clerk.exceptions import ObjectClerkException
@@ -42,19 +42,28 @@ class Readiness:
         return self._is_ready
 
 
-@router.api_route("/health", methods=["GET", "HEAD"], operation_id="health")
+@router.get("/health")
+@router.head("/health", include_in_schema=False)
 async def health() -> JSONResponse:
     """Whether the process lives. It asks nothing of the store."""
     return JSONResponse({"status": "healthy", "service": "object-clerk", "version": __version__})
 
 
-@router.api_route("/ready", methods=["GET", "HEAD"], operation_id="ready")
+@router.get("/ready")
+@router.head("/ready", include_in_schema=False)
 async def ready(request: Request) -> JSONResponse:
     """Whether requests can be served: 503 while the store does not answer."""
     gateway: Gateway = request.app.state.gateway
     if await gateway.readiness.of(gateway):
         return JSONResponse({"status": "ready"})
     return JSONResponse({"status": "unavailable"}, 503, headers={"retry-after": "2"})
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """Figures for Prometheus, for those whom the setting ``metrics`` allows."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway.metrics.answer(request, gateway.settings.metrics)
 
 
 async def _answers(gateway: Gateway) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.convertors import Convertor, register_url_convertor
 
 from object_clerk.gateway import openapi
 from object_clerk.gateway.bodies import SMALL_BYTES, Incoming, Outgoing
@@ -24,7 +25,7 @@ from object_clerk.rest import wire
 from object_clerk.store.models import Capability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -33,7 +34,21 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["objects"])
 
-_OBJECT = f"{wire.OBJECTS}/{{key:path}}"
+
+class _AnyKey(Convertor[str]):
+    """All that is left of a path: the usual one leaves keys out that have a line break."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("key", _AnyKey())
+_OBJECT = f"{wire.OBJECTS}/{{key:key}}"
 
 #: Where the SHA-256 of an object is kept, on stores that keep none themselves.
 _SHA256 = "sha256"
@@ -138,11 +153,15 @@ async def list_objects(
 class _ObjectResponse(StreamingResponse):
     """A body that is closed whatever becomes of the connection."""
 
+    def __init__(self, blocks: AsyncGenerator[bytes], status: int, headers: dict[str, str]) -> None:
+        super().__init__(blocks, status, headers)
+        self._blocks = blocks
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self.body_iterator.aclose()  # type: ignore[union-attr]
+            await self._blocks.aclose()
 
 
 def _answer(request: Request, gateway: Gateway, out: Outgoing, span: Span) -> Response:

@@ -60,7 +60,7 @@ _KEY = {
     "description": "the key, percent-encoded; a slash may stand as it is",
     "schema": {"type": "string", "minLength": 1},
 }
-_SECURITY = {"security": [{"token": []}]}
+_SECURITY: dict[str, Any] = {"security": [{"token": []}]}
 _READ_CONDITIONS = [
     _header("If-Match", "only if the object has one of these ETags"),
     _header("If-None-Match", "304 if the object has one of these ETags"),

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _KEYS = (
     "plain", "a/b/c", "a b", "50%", "50%41x", "a#frag", "a?x=1", "a+b", "a&b=c;d", "ü/ß", "日本/🛰",
-    "a//b", "~tilde", "quote'\"", "back\\slash", "a:b@c", "%2F", "end.", ".hidden", "a/..b",
+    "a//b", "~tilde", "quote'\"", "back\\slash", "a:b@c", "%2F", "end.",
+    ".hidden", "a/..b", "line\nbreak\r",
 )  # fmt: skip
 
 
@@ -472,6 +473,16 @@ class GatewayContract:
             running.raw(head + request)
         assert running.keys() == []
         assert running.client.get("/health").status_code == 200
+
+    def test_metrics(self, running: Running) -> None:
+        """What was done is counted, without naming a key."""
+        running.client.put("/objects/secret-key", content=b"content")
+        running.client.get("/objects/secret-key")
+        figures = running.client.get("/metrics").text
+        line = 'object_clerk_gateway_requests_total{method="PUT",route="/objects/{key:key}",'
+        assert f'{line}status="200"}} 1.0' in figures
+        assert "secret-key" not in figures
+        assert running.client.get("/ready").json() == {"status": "ready"}
 
     def test_presigned(self, running: Running) -> None:
         """A URL without a token reads or writes its one object, until it expires."""
