@@ -20,6 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, parse_many
+from limits.errors import ConfigurationError
 
 from object_clerk.exceptions import ObjectClerkConfigurationException
 from object_clerk.gateway.addresses import network_of
@@ -212,32 +213,24 @@ class RedisWindows:
             import redis.asyncio as client
             from limits.aio.storage import RedisStorage
             from limits.aio.strategies import MovingWindowRateLimiter
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
         except ImportError:
             raise ObjectClerkConfigurationException(
                 "rate_limit_store needs Redis' client: pip install 'object-clerk[redis]'"
             ) from None
         try:
-            self._pool = client.ConnectionPool.from_url(
-                url,
-                max_connections=_MOST_CONNECTIONS,
-                socket_timeout=PATIENCE_S,
-                socket_connect_timeout=PATIENCE_S,
-                # Its own default waits and tries again for many seconds.
-                retry=Retry(NoBackoff(), 0),
+            # A pool tries nothing again, where the client by itself would, for many seconds.
+            self._pool = client.ConnectionPool.from_url(url, max_connections=_MOST_CONNECTIONS)
+            storage = RedisStorage(
+                f"async+{url}",
+                implementation="redispy",
+                key_prefix="object-clerk",
+                connection_pool=self._pool,  # type: ignore[arg-type]
             )
-        except ValueError:
+        except (ValueError, ConfigurationError):
             # Without its cause, whose text may have the password.
             raise ObjectClerkConfigurationException(
                 "rate_limit_store is no URL of a Redis"
             ) from None
-        storage = RedisStorage(
-            f"async+{url}",
-            implementation="redispy",
-            key_prefix="object-clerk",
-            connection_pool=self._pool,  # type: ignore[arg-type]
-        )
         self._windows = MovingWindowRateLimiter(storage)
 
     async def take(self, who: str, limits: Limits) -> float:

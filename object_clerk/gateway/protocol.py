@@ -189,9 +189,11 @@ class PatientProtocol(H11Protocol):
         ]
         reason = HTTPStatus(status).phrase.encode()
         answer = h11.Response(status_code=status, headers=headers, reason=reason)
+        said = b""
         with contextlib.suppress(h11.LocalProtocolError):  # to a HEAD there is no body
             for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+                said += self.conn.send(event) or b""
+        self.transport.write(said)
         self.transport.close()
         self._writing.start()
 

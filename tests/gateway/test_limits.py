@@ -86,7 +86,7 @@ def test_without_a_limit_nothing_is_counted() -> None:
 
 
 @given(
-    pauses=st.lists(st.integers(0, 40).map(lambda tenths: tenths / 10), max_size=60),
+    pauses=st.lists(st.integers(0, 8).map(lambda halves: halves / 2), max_size=60),
     amount=st.integers(1, 4),
     seconds=st.integers(1, 3),
 )
@@ -275,8 +275,43 @@ def test_retry_after_of_redis_is_true(redis_url: str, monkeypatch: pytest.Monkey
             # Now the hour's limit is used up, and what it refuses counts for no minute.
             clock.now += 10
             assert await refused_for(limiter.token("a")) == 3530
+            clock.now += 3529
+            assert [await refused_for(limiter.token("a")) for _ in range(3)] == [1, 1, 1]
+            clock.now += 1
+            assert await refused_for(limiter.token("a")) == 0
 
     asyncio.run(story())
+
+
+def test_tokens_and_addresses_are_two_in_redis(redis_url: str) -> None:
+    async def story() -> None:
+        async with closing(RateLimiter("1/minute", "1/minute", redis_url)) as limiter:
+            assert await refused_for(limiter.token("192.0.2.9")) == 0
+            assert await refused_for(limiter.address("192.0.2.9")) == 0
+            assert await refused_for(limiter.address("192.0.2.9")) > 0
+
+    asyncio.run(story())
+
+
+def test_one_request_asks_whether_redis_answers_again() -> None:
+    """The others are not made to wait for it."""
+    clock, asked = Clock(), []
+
+    class Silent:
+        async def take(self, *_: object) -> float:
+            asked.append(clock.now)
+            await asyncio.sleep(0)
+            raise ConnectionError
+
+    async def story() -> None:
+        limiter = RateLimiter("1000/second", None, clock=clock)
+        limiter._shared = Silent()  # type: ignore[assignment]
+        await limiter.token("a")
+        clock.now += limits.PAUSE_S
+        await asyncio.gather(*(limiter.token("a") for _ in range(20)))
+
+    asyncio.run(story())
+    assert asked == [1000, 1000 + limits.PAUSE_S]
 
 
 def test_each_process_counts_alone_while_redis_is_down(caplog: pytest.LogCaptureFixture) -> None:

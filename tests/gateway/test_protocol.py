@@ -142,7 +142,7 @@ def test_a_head_in_small_pieces_has_no_more_time() -> None:
                 connection.send(b"G" if came is None else b"")
             with contextlib.suppress(TimeoutError):
                 came = connection.recv(4096)
-    assert came is not None
+    assert came
     assert error_in(came)[0] == 408
 
 
