@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.middleware.headers import values
-from object_clerk.gateway.middleware.scopes import break_off, path_of, state_of
+from object_clerk.gateway.middleware.scopes import path_of, state_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -119,8 +119,7 @@ class _Timed(_Exchange):
             async with asyncio.timeout(self._idle_timeout_s):
                 await self._send(message)
         except TimeoutError:
-            state_of(self.scope)["refused"] = self._reason
-            break_off(self.scope)
+            state_of(self.scope)["refused"] = self._reason  # Accounting then hangs up
             raise ConnectionAbortedError(
                 f"nothing of the answer was taken for {self._idle_timeout_s:g} s"
             ) from None
