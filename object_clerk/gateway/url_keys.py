@@ -235,9 +235,8 @@ class UrlKeys:
 
 
 def _signer(keys: Sequence[UrlKey], now: datetime) -> UrlKey | None:
-    """The newest of the keys that sign."""
-    signing = [each for each in keys if each.signs(now)]
-    return max(signing, key=lambda each: each.created, default=None)
+    """The key that signs: all that are older are retired."""
+    return next((each for each in keys if each.signs(now)), None)
 
 
 def _parameters(query: Mapping[str, str]) -> list[str]:

@@ -119,17 +119,25 @@ class TestReplacing:
             assert json.load(opened) == [1]
         assert file.read() == [2]
 
-    @pytest.mark.parametrize("number", [errno.EBUSY, errno.EXDEV])
-    def test_a_file_that_is_mounted_alone(
-        self, file: JsonFile, monkeypatch: pytest.MonkeyPatch, number: int
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [
+            (errno.EBUSY, "mount the directory"),
+            (errno.EXDEV, "mount the directory"),
+            (errno.EACCES, "Permission denied"),
+        ],
+    )
+    def test_a_file_that_cannot_be_replaced(
+        self, file: JsonFile, monkeypatch: pytest.MonkeyPatch, number: int, said: str
     ) -> None:
+        """The first two are those of a file that is mounted alone."""
         write(file, [1])
 
         def refuse(*_: object) -> None:
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(Path, "replace", refuse)
-        with pytest.raises(ObjectClerkFileException, match="mount the directory"):
+        with pytest.raises(ObjectClerkFileException, match=said):
             write(file, [2])
         assert file.read() == [1]
         assert names(file.path.parent) == {"file.json", "file.json.lock"}

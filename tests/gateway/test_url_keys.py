@@ -312,13 +312,15 @@ class TestRotation:
         """Although it is in the file until the next one is made."""
         (first,) = keys.rotate()
         keys.rotate()
-        clock.now = NOON + LONGEST_LIFE + LEEWAY + SECOND
-        expires = str(int((clock.now + HOUR).timestamp()))
+        expires = str(int((NOON + LONGEST_LIFE + HOUR).timestamp()))
         stolen = {
             "expires": expires,
             "kid": first.kid,
             "signature": first.signature("GET", "a", expires),
         }
+        clock.now = NOON + LONGEST_LIFE + LEEWAY
+        keys.check("GET", "a", stolen)
+        clock.now += SECOND
         assert first.kid in kids(path)
         assert "signature is wrong" in refusal(keys, "GET", "a", stolen)
 
