@@ -42,13 +42,17 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address, family=family, backlog=_BACKLOG)
+        listener = socket.create_server(address, family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         # create_server adds the address to the error's text.
         said = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
         raise ObjectClerkConfigurationException(
             f"HOST and PORT: cannot listen at port {port} of {host}: {said}"
         ) from error
+    # Its connections inherit it. Without it a body waits 40 ms for the client to acknowledge the
+    # headers that were sent before it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

@@ -345,3 +345,13 @@ class TestServing:
             assert answer.startswith(b"HTTP/1.1 200 ")
             running.process.communicate(timeout=PATIENCE_S)
             assert running.process.returncode == 0
+
+
+def test_answers_are_not_held_back() -> None:
+    """A body does not wait for the client to acknowledge the headers before it."""
+    with (
+        server.listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -103,8 +103,11 @@ class Workplace:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def spawn(self, tag: str, command: Command, env: Mapping[str, str] | None = None) -> None:
-        """Start a child process that lives until `stop` or the end of this interpreter."""
+    def spawn(self, tag: str, command: Command, env: Mapping[str, str] | None = None) -> int:
+        """Start a child process that lives until `stop` or the end of this interpreter.
+
+        Returns the pid of its parent, which does nothing but watch.
+        """
         log = self._log(tag)
         with log.open("ab") as output:
             guard = subprocess.Popen(
@@ -117,6 +120,7 @@ class Workplace:
                 start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
             )
         self._processes.append(_Process(tag, log, guard))
+        return guard.pid
 
     def run(self, tag: str, command: Command, *, cwd: Path | None = None, timeout: float) -> str:
         """Run a command to its end and return what it printed.

@@ -1,86 +1,32 @@
-"""Redis for tests of limits that several gateways share: the distribution's, unpacked, not set up.
-
-To set it up would start a service. So its packages are only unpacked below the cache directory,
-unless the program is there anyway.
-"""
+"""Redis, for tests of limits that several gateways share: the distribution's."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import (
-    LOOPBACK,
-    StartFailed,
-    Unavailable,
-    Workplace,
-    building,
-    cache_directory,
-    free_ports,
-    is_built,
-)
+from .common import LOOPBACK, StartFailed, Workplace, free_ports
+from .debian import Packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The program, and those of its libraries that hardly any system has.
-_PACKAGES = ("redis-server", "redis-tools", "liblzf1", "libjemalloc2")
 _START_TIMEOUT_S = 30
 _START_ATTEMPTS = 2
 
 
-def _unpacked() -> Path:
-    return cache_directory() / "redis-debian"
+PACKAGES = Packages(
+    "redis", "usr/bin/redis-server", "redis-server", "redis-tools", "liblzf1", "libjemalloc2"
+)
 
 
 def install() -> None:
-    """Download and unpack the packages of the distribution; nothing of the system is changed.
-
-    Raises:
-        Unavailable: they cannot be had here.
-    """
-    if shutil.which("redis-server"):
-        return
-    try:
-        with building(_unpacked()) as needed:
-            if needed:
-                _run(["apt-get", "download", *_PACKAGES])
-                for package in sorted(_unpacked().glob("*.deb")):
-                    _run(["dpkg-deb", "-x", package.name, "."])
-    except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or ""
-        raise Unavailable(f"cannot unpack {' '.join(_PACKAGES)}: {error} {output}") from error
-
-
-def _run(command: list[str]) -> None:
-    # As root, apt would hand the download over to a user who may not write here.
-    options = ["-o", "APT::Sandbox::User=root"] if command[0] == "apt-get" else []
-    subprocess.run(
-        [command[0], *options, *command[1:]],
-        cwd=_unpacked(),
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
-def _program() -> tuple[str, dict[str, str]]:
-    """The program, and the environment in which it finds its libraries."""
-    if found := shutil.which("redis-server"):
-        return found, {}
-    program = _unpacked() / "usr" / "bin" / "redis-server"
-    if not (is_built(_unpacked()) and program.exists()):
-        raise Unavailable("no redis-server; python -m tests.servers install redis unpacks Debian's")
-    libraries = {str(path.parent) for path in (_unpacked() / "usr" / "lib").rglob("*.so.*")}
-    return str(program), {"LD_LIBRARY_PATH": os.pathsep.join(sorted(libraries))}
+    """Unpack it."""
+    PACKAGES.install()
 
 
 @contextlib.contextmanager
@@ -91,7 +37,7 @@ def redis_server(port: int | None = None) -> Iterator[str]:
         Unavailable: it is not installed.
         StartFailed: it did not come up.
     """
-    program, environment = _program()
+    program, environment = PACKAGES.program()
     with contextlib.ExitStack() as stack:
         for attempt in range(1, _START_ATTEMPTS + 1):
             chosen = port or free_ports(1)[0]

@@ -1,0 +1,1 @@
+"""The gateway: objects of any store over HTTP. Needs the extra ``gateway``."""
