@@ -33,9 +33,6 @@ _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Anybody may make up methods. All others are counted as one.
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"})
 
-#: Why a request was refused, where its status tells. The other reasons come from the guards.
-_REASONS = {401: "auth", 403: "auth", 408: "slow", 413: "size", 429: "rate"}
-
 #: Seconds: from a small object in memory to a large one over a slow line.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -86,8 +83,8 @@ class Metrics:
         self._seconds.labels(method, route).observe(said["elapsed_ms"] / 1000)
         self._bytes.labels("in").inc(said["bytes_in"])
         self._bytes.labels("out").inc(said["bytes_out"])
-        if reason := said["refused"] or _REASONS.get(status):
-            self._refused.labels(reason).inc()
+        if said["refused"]:
+            self._refused.labels(said["refused"]).inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

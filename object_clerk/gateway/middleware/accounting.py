@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: One record for each request.
 access_log = logging.getLogger("object_clerk.gateway.access")
 
+#: Why a request was refused, where its status tells. The guards say it themselves.
+_REASONS = {401: "auth", 403: "auth", 408: "slow", 413: "size", 429: "rate"}
+
 #: A key has 1024 bytes at most, and each may be written as three.
 _LONGEST_PATH = 4096
 
@@ -35,8 +38,9 @@ class Accounting:
 
     The record of a request has these fields: ``method``, ``route`` (the template), ``path``,
     ``status``, ``bytes_in``, ``bytes_out``, ``elapsed_ms``, ``request_id``, ``trace_id``,
-    ``token`` (its name), ``client``, ``refused`` (why) and ``outcome``: *complete*, *aborted* by
-    the client, or *broken* by an error after the answer had begun.
+    ``token`` (its name), ``client``, ``refused`` (for *rate*, *concurrency*, *size*, *slow* or
+    *auth*) and ``outcome``: *complete*, *aborted* by the client, or *broken* by an error after the
+    answer had begun.
 
     Args:
         app: what answers.
@@ -161,7 +165,7 @@ class _Account:
             "trace_id": state["trace_id"],
             "token": state.get("token"),
             "client": printable((scope.get("client") or ("",))[0]),
-            "refused": state.get("refused"),
+            "refused": state.get("refused") or _REASONS.get(self._status or 0),
             "outcome": outcome,
         }
 

@@ -115,6 +115,9 @@ class _Timed(_Exchange):
             ) from None
 
     async def pass_on(self, message: Message) -> None:
+        if message["type"] != "http.response.body":  # goes out with the first piece of the body
+            await self._send(message)
+            return
         try:
             async with asyncio.timeout(self._idle_timeout_s):
                 await self._send(message)
