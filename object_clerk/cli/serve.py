@@ -51,18 +51,15 @@ def command(check: bool, as_json: bool, **chosen: Any) -> int:
     Ctrl-C and SIGTERM let requests that have begun end, for up to 30 seconds; Ctrl-C then exits
     with 130, SIGTERM with 0.
     """
-    from object_clerk.cli.exit_codes import CommandError, ExitCode
+    from object_clerk.cli.exit_codes import ExitCode
 
-    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise CommandError(
-            f"the gateway needs {' and '.join(missing)}, which cannot be found; "
-            "install it with: pip install 'object-clerk[gateway]'",
-            ExitCode.CONFIGURATION,
-        )
+    _check_extra("gateway", *_NEEDED)
     from object_clerk.gateway.settings import GatewaySettings
     from object_clerk.gateway.storage import open_store
 
     settings = GatewaySettings.load(**chosen)
+    if settings.rate_limit_store is not None:
+        _check_extra("redis", "redis")
     with open_store(settings) as store:
         tokens = _tokens(settings)
         if check:
@@ -74,6 +71,17 @@ def command(check: bool, as_json: bool, **chosen: Any) -> int:
     # The application reads the settings, in this process or in workers.
     os.environ.update({name.upper(): text for name, text in chosen.items() if text})
     return _serve(settings, as_json)
+
+
+def _check_extra(extra: str, *needed: str) -> None:
+    from object_clerk.cli.exit_codes import CommandError, ExitCode
+
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise CommandError(
+            f"the gateway needs {' and '.join(missing)}, which cannot be found; "
+            f"install it with: pip install 'object-clerk[{extra}]'",
+            ExitCode.CONFIGURATION,
+        )
 
 
 def _serve(settings: GatewaySettings, as_json: bool) -> int:

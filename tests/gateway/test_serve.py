@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -188,15 +189,26 @@ class TestRefused:
         assert main(["serve", "--host", "no.such.host.invalid", "--port", "0"]) == 7
         assert "of no.such.host.invalid: " in capsys.readouterr().err
 
+    @pytest.mark.parametrize(("missing", "extra"), [("uvicorn", "gateway"), ("redis", "redis")])
     def test_a_missing_extra(
-        self, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        place: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        missing: str,
+        extra: str,
     ) -> None:
         find = importlib.util.find_spec
         monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name)
+            importlib.util, "find_spec", lambda name: None if name == missing else find(name)
         )
-        assert main(["serve"]) == 7
-        assert "pip install 'object-clerk[gateway]'" in capsys.readouterr().err
+        os.environ["RATE_LIMIT_STORE"] = "redis://localhost"
+
+        assert main(["serve", "--check"]) == 7
+
+        said = capsys.readouterr().err
+        assert f"the gateway needs {missing}, which cannot be found" in said
+        assert f"pip install 'object-clerk[{extra}]'" in said
 
     def test_an_application_that_cannot_start(
         self,
@@ -319,8 +331,11 @@ class TestServing:
                 assert put.status_code == 200
                 assert running.client.get(url, headers=headers).content == b"%d" % i
             listed = running.client.get("/objects", params={"prefix": "n/"}).json()["keys"]
+            figures = running.client.get("/metrics").text
             code, errors = running.end(number)
 
+        (puts,) = re.findall(r'requests_total\{method="PUT",.*\} (\S+)', figures)
+        assert float(puts) == 20
         assert sorted(listed) == sorted(f"n/{i}" for i in range(20))
         assert code == (130 if number == signal.SIGINT else 0)
         assert "Traceback" not in errors
