@@ -109,7 +109,7 @@ class PatientProtocol(H11Protocol):
             # The application has not begun: its task was only just made.
             self._has_asked = True
             extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
-            extensions[ABORT] = self.transport.abort
+            extensions[ABORT] = self.abort
         self._watch()
 
     def on_response_complete(self) -> None:
@@ -158,6 +158,17 @@ class PatientProtocol(H11Protocol):
         super().timeout_keep_alive_handler()
         self._writing.start()
 
+    def abort(self) -> None:
+        """Close the connection; what was written and not taken is not waited for."""
+        self._give_up()
+        self.transport.abort()
+
+    def _give_up(self) -> None:
+        """Tell a request that is being answered that nobody is there any more."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
         self._reading.stop()
@@ -173,9 +184,7 @@ class PatientProtocol(H11Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer by ourselves and close; a request that is being answered is given up."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._give_up()
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()  # so that what was sent is not taken for all
             return
