@@ -150,3 +150,20 @@ def test_more_requests_at_once_are_told_to_come_again(tmp_path: Path) -> None:
         connection.sendall(b"hello")
         assert until(connection).startswith(b"HTTP/1.1 200")
         assert running.keys() == ["a"]
+
+
+def test_slow_clients_do_not_keep_others_out_for_long(tmp_path: Path) -> None:
+    """They take all the places there are; each loses its place when its time is over."""
+    most = 8
+    with (
+        guarded(tmp_path, max_requests=most, idle_timeout_s=0.5) as running,
+        contextlib.ExitStack() as stack,
+    ):
+        head = f"PUT /objects/a HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {running.token}\r\n"
+        slow = [stack.enter_context(running.connect()) for _ in range(most)]
+        for connection in slow:
+            connection.sendall(f"{head}content-length: 9999\r\n\r\nsome".encode())
+        assert {status_of(until(connection)) for connection in slow} == {408}
+        answer = running.client.put("/objects/b", content=b"ordinary")
+        assert answer.status_code == 200
+        assert running.keys() == ["b"]
