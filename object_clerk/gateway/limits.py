@@ -105,7 +105,7 @@ class RateLimiter:
         if not alone.limits:
             return
         # Hashed: names are of any length and alphabet, and are nobody's business in Redis.
-        who = f"{kind}:{hashlib.sha256(name.encode(errors='replace')).hexdigest()}"
+        who = f"{kind}:{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"
         wait_s = await self._ask(who, alone.limits)
         if wait_s is None:
             wait_s = alone.take(who)

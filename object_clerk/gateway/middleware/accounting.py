@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 #: One record for each request.
 access_log = logging.getLogger("object_clerk.gateway.access")
 
+_TEXT = "%(method)s %(path)s %(status)s %(outcome)s, %(elapsed_ms)s ms, request %(request_id)s"
+
 #: Why a request was refused, where its status tells. The guards say it themselves.
 _REASONS = {401: "auth", 403: "auth", 408: "slow", 413: "size", 429: "rate"}
 
@@ -72,10 +74,7 @@ class Accounting:
             said = account.said()
             if self._metrics is not None:
                 self._metrics.end(said)
-            access_log.info(
-                "%s %s %s %s", said["method"], said["path"], said["status"], said["outcome"],
-                extra=said,
-            )  # fmt: skip
+            access_log.info(_TEXT, said, extra=said)
 
 
 class _Account:
