@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import tenacity
 
@@ -30,7 +30,7 @@ from object_clerk.locks import ForkSafeLock
 from object_clerk.receipt import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from object_clerk.receipt import Finding
 
@@ -336,6 +336,34 @@ def retried(
     return wrapper
 
 
+def retried_async(
+    function: Callable[Concatenate[Operation, P], Awaitable[R]],
+) -> Callable[Concatenate[Operation, P], Awaitable[R]]:
+    """The same as :func:`retried` for a coroutine function: what waits is awaited."""
+
+    @functools.wraps(function)
+    async def wrapper(op: Operation, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        async def attempt() -> R:
+            try:
+                op.check()
+                result = await function(op, *args, **kwargs)
+            except ObjectClerkException as error:
+                error.concerning(op.name, op.bucket, op.key)
+                raise
+            except Exception as error:
+                raise translate(error, op.name, op.bucket, op.key) from error
+            op.budget.succeeded()
+            return result
+
+        try:
+            return await attempt()
+        except ObjectClerkException as error:
+            failed = [error]
+        return await _Loop(op).go_on_async(failed, attempt)
+
+    return wrapper
+
+
 class _Loop:
     """The state of one retried call: failures by policy, and the strategies tenacity asks for."""
 
@@ -352,23 +380,38 @@ class _Loop:
         """
 
         def another() -> R:
-            if failed:
-                raise failed.pop()  # what tenacity takes for the first attempt is over
-            assert self.last is not None
-            if self.op.remaining_s <= 0:
-                self.last.gave_up = self._out_of_time()
-                raise self.last
+            self._begin(failed)
             return attempt()
 
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(self.worth_another),
-            wait=self.wait,
-            stop=self.stop,
-            before_sleep=self.before_sleep,
-            sleep=self.op.sleep,
-            reraise=True,
-        )
-        return retrying(another)
+        return tenacity.Retrying(sleep=self.op.sleep, **self._strategies())(another)
+
+    async def go_on_async(
+        self, failed: list[ObjectClerkException], attempt: Callable[[], Awaitable[R]]
+    ) -> R:
+        """The same, awaited."""
+
+        async def another() -> R:
+            self._begin(failed)
+            return await attempt()
+
+        return cast("R", await tenacity.AsyncRetrying(**self._strategies())(another))
+
+    def _begin(self, failed: list[ObjectClerkException]) -> None:
+        if failed:
+            raise failed.pop()  # what tenacity takes for the first attempt is over
+        assert self.last is not None
+        if self.op.remaining_s <= 0:
+            self.last.gave_up = self._out_of_time()
+            raise self.last
+
+    def _strategies(self) -> dict[str, Any]:
+        return {
+            "retry": tenacity.retry_if_exception(self.worth_another),
+            "wait": self.wait,
+            "stop": self.stop,
+            "before_sleep": self.before_sleep,
+            "reraise": True,
+        }
 
     def _out_of_time(self) -> str:
         return f"gave up: the deadline is {self.op.deadline_s:g} s"
