@@ -288,6 +288,15 @@ class TestStart:
         assert not_served[0]["figures"] is True
         assert place.exists()
 
+    def test_small_answers_do_not_wait(self) -> None:
+        with (
+            server.listen("127.0.0.1", 0) as listener,
+            socket.create_connection(listener.getsockname()),
+        ):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
     def test_ipv6(self) -> None:
         try:
             listener = server.listen("::1", 0)
@@ -354,7 +363,7 @@ class TestServing:
                 assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
                 running.process.send_signal(signal.SIGTERM)
                 assert running.process.stderr is not None
-                assert any("Shutting down" in line for line in running.process.stderr)
+                assert any("Waiting for connections" in line for line in running.process.stderr)
                 connection.sendall(b"8 bytes.")
                 answer = connection.recv(65536)
             assert answer.startswith(b"HTTP/1.1 200 ")
