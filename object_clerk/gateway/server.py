@@ -39,7 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
         ObjectClerkConfigurationException: the port is in use, or there is no such address.
     """
     try:
-        family, *_, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.create_server(address, family=family, backlog=_BACKLOG)
@@ -51,10 +51,6 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
     # Connections inherit it. Without it the body of a small answer waits until the client has
     # acknowledged the head, for 40 ms; asyncio sets it only where a socket tells its protocol.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-    # Its connections inherit it. Without it a body waits 40 ms for the client to acknowledge the
-    # headers that were sent before it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
