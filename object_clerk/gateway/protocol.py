@@ -43,7 +43,7 @@ _METHODS = (
 )
 _ATTRIBUTES = {
     H11Protocol: {"conn", "cycle", "loop", "scope", "transport"},
-    RequestResponseCycle: {"disconnected", "message_event", "response_started"},
+    RequestResponseCycle: {"disconnected", "message_event"},
 }
 
 
