@@ -555,6 +555,8 @@ class TestS3(OnS3, GatewayContract):
     @pytest.fixture
     def unsupported_keys(self, server: Server, traits: Traits) -> frozenset[str]:
         unsupported: set[str] = set()
+        if ODD_KEYS["newline"] in traits.unsupported_keys:
+            unsupported.add("line\nbreak\r")
         if ODD_KEYS["double slash"] in traits.unsupported_keys:
             unsupported.add("a//b")
         if ODD_KEYS["trailing slash"] in traits.unsupported_keys:
