@@ -326,6 +326,14 @@ class TestServing:
             running.client.get("/health")
             assert running.end(signal.SIGINT) == (130, "")
 
+    @pytest.mark.parametrize("proxy", ["127.0.0.1", ""])
+    def test_a_proxy_is_believed_only_if_it_is_named(self, place: Path, proxy: str) -> None:
+        with served(FORWARDED_ALLOW_IPS=proxy) as running:
+            running.client.get("/health", headers={"x-forwarded-for": "203.0.113.9"})
+            _, errors = running.end(signal.SIGTERM)
+        (line,) = [json.loads(line) for line in errors.splitlines() if "GET /health" in line]
+        assert line["client"] == ("203.0.113.9" if proxy else "127.0.0.1")
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_two_workers_over_one_directory(self, place: Path, number: signal.Signals) -> None:
         (place / "storage.yaml").write_text(FILES, encoding="utf-8")
