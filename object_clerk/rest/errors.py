@@ -132,8 +132,6 @@ def transport(timeout_s: float, broken: Failure) -> Iterator[None]:
     """
     try:
         yield
-    except httpx2.InvalidURL as error:  # not a HTTPError
-        raise ObjectClerkOperationException("the URL cannot be asked for") from error
     except httpx2.HTTPError as error:
         raise _of_transport(error, timeout_s, broken) from error
 
@@ -142,8 +140,6 @@ def _of_transport(
     error: httpx2.HTTPError, timeout_s: float, broken: Failure
 ) -> ObjectClerkException:
     said = _plain(str(error)).rstrip(".") or type(error).__name__
-    if isinstance(error, httpx2.LocalProtocolError | httpx2.UnsupportedProtocol):
-        return ObjectClerkOperationException(f"the request cannot be made: {said}")
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return ObjectClerkConnectionException(
             f"{said} (is the certificate right, and its authority known here?)"

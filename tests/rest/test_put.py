@@ -254,6 +254,7 @@ def test_damage_on_the_way_is_sent_again(clients: Clients, script: Script) -> No
     assert receipt.attempts == 2
     (retrying,) = clients.of(Retrying)
     assert isinstance(retrying.cause, ObjectVerificationException)
+    assert 0.01 <= retrying.wait_s <= 0.015
 
 
 def test_damage_that_stays(store: RestStore, script: Script) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
-from object_clerk import ObjectClerkOperationException
+from object_clerk import ObjectClerkOperationException, rest
 from object_clerk.events import Failed, Finished, Started
 from object_clerk.rest import AsyncRestStore, RestStore, wire
 from tests.rest.conftest import KEY, Awaited, found, lost, refusal, reply, stored
@@ -299,3 +301,21 @@ def test_impossible_urls(clients: Clients, script: Script, given: dict[str, Any]
     with pytest.raises((ValueError, TypeError)):
         clients(script.url).presign("x", **given)
     assert script.requests == []
+
+
+# -- the package ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["object_clerk", "object_clerk.rest", "object_clerk.rest.wire"])
+def test_nothing_is_imported_before_it_is_used(module: str) -> None:
+    """The gateway shares the wire rules, and the core has no extras."""
+    code = f"import sys, {module}; assert 'httpx2' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+def test_names_of_the_package() -> None:
+    for name in rest.__all__:
+        assert getattr(rest, name).__name__ == name
+    assert set(rest.__all__) <= set(dir(rest))
+    with pytest.raises(AttributeError, match="no attribute 'Missing'"):
+        _ = rest.Missing
