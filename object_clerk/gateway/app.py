@@ -62,7 +62,8 @@ class Gateway:
         )
         url_keys = UrlKeys(settings.url_keys_file)
         gate = Gate(TokenFile(settings.auth_tokens_file), url_keys, limiter)
-        threads = AsyncObjectStore(store, max_threads=min(settings.max_requests, 64))
+        # A thread for each request: slow uploads hold theirs, and nobody waits for them.
+        threads = AsyncObjectStore(store, max_threads=settings.max_requests)
         return cls(settings, threads, gate, url_keys, limiter, Metrics(), Readiness())
 
     @property

@@ -16,7 +16,7 @@ import json
 import logging
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -47,7 +47,7 @@ _ATTRIBUTES = {
 }
 
 
-def protocol(header_timeout_s: float, idle_timeout_s: float) -> Callable[..., asyncio.Protocol]:
+def protocol(header_timeout_s: float, idle_timeout_s: float) -> type[asyncio.Protocol]:
     """What uvicorn makes connections with: its setting ``http``. It can be pickled.
 
     Args:
@@ -60,9 +60,11 @@ def protocol(header_timeout_s: float, idle_timeout_s: float) -> Callable[..., as
             "this version of uvicorn is not known (%s): slow clients are not hung up on", missing
         )
         return H11Protocol
-    return functools.partial(
+    made = functools.partial(
         PatientProtocol, header_timeout_s=header_timeout_s, idle_timeout_s=idle_timeout_s
     )
+    # uvicorn asks for a class, and only calls it.
+    return cast("type[asyncio.Protocol]", made)
 
 
 def _missing() -> str:

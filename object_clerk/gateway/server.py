@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -14,7 +14,6 @@ from object_clerk.exceptions import ObjectClerkConfigurationException
 from object_clerk.gateway.protocol import protocol
 
 if TYPE_CHECKING:
-    import asyncio
     from types import FrameType
 
     from object_clerk.gateway.settings import GatewaySettings
@@ -76,10 +75,7 @@ def run(settings: GatewaySettings, listener: socket.socket) -> signal.Signals | 
     """
     config = uvicorn.Config(
         _APPLICATION,
-        http=cast(
-            "type[asyncio.Protocol]",
-            protocol(settings.header_timeout_s, settings.idle_timeout_s),
-        ),
+        http=protocol(settings.header_timeout_s, settings.idle_timeout_s),
         ws="none",
         lifespan="on",
         workers=settings.workers,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import uvicorn
 
+from object_clerk.gateway import server
 from object_clerk.gateway.app import create_app
+from object_clerk.gateway.protocol import protocol
 from object_clerk.gateway.settings import GatewaySettings
 from object_clerk.gateway.tokens import TokenFile
 
@@ -90,16 +92,20 @@ def gateway(
     tokens = TokenFile(made.auth_tokens_file)
     token = tokens.add("all", 1, ALL).text
     app = create_app(made, store)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with server.listen("127.0.0.1", 0) as listener:
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=10
+            app,
+            http=protocol(made.header_timeout_s, made.idle_timeout_s),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=10,
         )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],))
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, args=([listener],))
         thread.start()
         try:
             end = time.monotonic() + 30
-            while not server.started:
+            while not running.started:
                 assert thread.is_alive(), "the gateway did not start"
                 assert time.monotonic() < end, "the gateway takes too long to start"
                 time.sleep(0.01)
@@ -108,6 +114,6 @@ def gateway(
             with httpx2.Client(base_url=url, headers=headers, timeout=60) as client:
                 yield Running(url, app, tokens, token, client)
         finally:
-            server.should_exit = True
+            running.should_exit = True
             thread.join(30)
             assert not thread.is_alive(), "the gateway does not end"

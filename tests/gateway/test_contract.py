@@ -479,7 +479,7 @@ class GatewayContract:
         running.client.put("/objects/secret-key", content=b"content")
         running.client.get("/objects/secret-key")
         figures = running.client.get("/metrics").text
-        line = 'object_clerk_gateway_requests_total{method="PUT",route="/objects/{key:key}",'
+        line = 'object_clerk_gateway_requests_total{method="PUT",route="/objects/{key}",'
         assert f'{line}status="200"}} 1.0' in figures
         assert "secret-key" not in figures
         assert running.client.get("/ready").json() == {"status": "ready"}

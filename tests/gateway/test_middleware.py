@@ -471,7 +471,7 @@ def test_the_record_of_a_request(records: Callable[[], list[dict[str, Any]]]) ->
         "logger": "object_clerk.gateway.access",
         "message": f"PUT /objects/a%20b 201 complete, {took_ms} ms, request r-1",
         "method": "PUT",
-        "route": "/objects/{key:path}",
+        "route": "/objects/{key}",
         "path": "/objects/a%20b",
         "status": 201,
         "bytes_in": 7,

@@ -154,7 +154,7 @@ class _Account:
         outcome = "aborted" if self.was_aborted else "complete" if self._is_complete else "broken"
         return {
             "method": scope["method"],
-            "route": getattr(scope.get("route"), "path", None),
+            "route": getattr(scope.get("route"), "path_format", None),
             "path": printable(path[:_LONGEST_PATH]),
             "status": self._status,
             "bytes_in": self._bytes_in,
