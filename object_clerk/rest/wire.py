@@ -32,6 +32,13 @@ LARGEST_PAGE = 1000
 REPR_DIGEST = "repr-digest"
 _SHA256_FIELD = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):", re.IGNORECASE)
 
+#: The header by which answers below :data:`OBJECTS`, and those to paths that are nothing, say that
+#: they are of this gateway: that an object is missing, or anything else. Without it, a 404 of a
+#: wrong base URL is the 404 of a missing object.
+MARK = "x-object-clerk"
+MISSING = "missing"
+OURS = "object-clerk"
+
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
