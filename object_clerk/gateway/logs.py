@@ -1,4 +1,4 @@
-"""How the gateway logs: a line of JSON for each record, and never the query of a URL."""
+"""How the gateway logs: nobody can make up a line, and no record has the query of a URL."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
         return json.dumps(said, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """A record as one line to be read, and below it, indented, its traceback.
+
+    Whatever a message, a name or an error has in it begins no line of its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the first line."""
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return all lines, without control characters."""
+        return "\n    ".join(map(printable, super().format(record).split("\n")))
 
 
 def printable(text: str) -> str:

@@ -111,7 +111,7 @@ def log_config(settings: GatewaySettings) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "json": {"()": "object_clerk.gateway.logs.JsonFormatter"},
-            "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+            "text": {"()": "object_clerk.gateway.logs.TextFormatter"},
         },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": settings.log_format}

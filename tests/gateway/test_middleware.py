@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import logging
+import logging.config
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,8 @@ from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.logs import JsonFormatter, hide_queries, printable
 from object_clerk.gateway.middleware import Accounting, BodyLimit, Concurrency, SlowClients
 from object_clerk.gateway.middleware.scopes import ABORT
+from object_clerk.gateway.server import log_config
+from object_clerk.gateway.settings import GatewaySettings
 
 from .asgi import DISCONNECT, Answer, ask, pieces, scope_of, unfinished
 
@@ -585,7 +589,7 @@ def test_records_as_json_have_the_traceback_in_the_same_line() -> None:
         record = logging.getLogger("x").makeRecord(
             "x", logging.ERROR, "f", 1, "said %s\u2028", ("a\nb",), None, extra={"n": object}
         )
-        record.exc_info = __import__("sys").exc_info()
+        record.exc_info = sys.exc_info()
     line = JsonFormatter().format(record)
     assert line.isascii()
     assert line.isprintable()
@@ -593,6 +597,33 @@ def test_records_as_json_have_the_traceback_in_the_same_line() -> None:
     assert said["message"] == "said a\nb\u2028"
     assert said["n"] == "<class 'object'>"
     assert said["exception"].endswith("LookupError: two\nlines")
+
+
+def test_nobody_writes_lines_of_the_log_as_text() -> None:
+    """Neither by what is logged nor by the text of an error, which may have keys in it."""
+    config = log_config(GatewaySettings(log_format="text"))
+    (handler,) = {each["formatter"] for each in config["handlers"].values()}
+    made = config["formatters"][handler]
+    formatter: Any = logging.config.DictConfigurator(config).configure_formatter(made)  # type: ignore[attr-defined]
+    forged = "a\x1b[31m\r\n2026-11-22 00:00:00,000 INFO x: forged\x85\u2028"
+    try:
+        try:
+            raise LookupError(forged)
+        except LookupError as error:
+            raise RuntimeError(forged) from error
+    except RuntimeError:
+        record = logging.getLogger("x").makeRecord(
+            "x", logging.ERROR, "f", 1, "%s failed", (forged,), sys.exc_info()
+        )
+    record.stack_info = "Stack:\n" + forged
+    first, *others = formatter.format(record).split("\n")
+    assert first.endswith(
+        " ERROR x: a\\x1b[31m\\r\\n2026-11-22 00:00:00,000 INFO x: forged\\x85\\u2028 failed"
+    )
+    assert first.isprintable()
+    assert all(each.startswith("    ") and each.isprintable() for each in others)
+    assert "    RuntimeError: a\\x1b[31m\\r" in others
+    assert others.count("    2026-11-22 00:00:00,000 INFO x: forged\\x85\\u2028") == 3
 
 
 def test_other_scopes_pass_untouched() -> None:
