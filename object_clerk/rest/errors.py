@@ -51,12 +51,22 @@ _ADVICE: Mapping[int, str] = {
 }
 
 
+_REDIRECTS = "the server redirects to {}: is base_url right?"
+_NO_URL = "a place that is no URL"
+
+
 class KeyNotFound(ObjectNotFoundException, KeyError):
     """There is no object with this key."""
 
 
 def of_answer(
-    status: int, headers: Mapping[str, str], message: str, *, key: str | None, if_absent: bool
+    status: int,
+    headers: Mapping[str, str],
+    message: str,
+    *,
+    key: str | None,
+    if_absent: bool,
+    is_lost: bool = False,
 ) -> ObjectClerkException:
     """The error that an answer stands for.
 
@@ -66,13 +76,17 @@ def of_answer(
         message: what its body says, which may be anything.
         key: the key that was asked about; None if it was about something else.
         if_absent: whether the request was to fail if there is such an object.
+        is_lost: whether a 404 is about the URL rather than about the object.
     """
     said = _plain(message)
-    cls, failure, unsaid = _meaning(status, said, key is not None)
+    is_missing = status == 404 and key is not None and not is_lost
+    cls, failure, unsaid = _meaning(status, headers, said, is_missing)
     if status == 412 and if_absent:
         cls, unsaid = DestinationExists, "there is such an object already"
     if 300 <= status < 400:
-        said = f"the server redirects to {_host(headers)}: is base_url right?"
+        said = _REDIRECTS.format(_host(headers))
+    elif status == 404 and not is_missing:
+        said = f"{said or unsaid} (is base_url right?)"
     elif advice := _ADVICE.get(status):
         said = f"{said or unsaid} ({advice})"
     return cls(
@@ -86,17 +100,19 @@ def of_answer(
 
 
 def _meaning(
-    status: int, said: str, has_key: bool
+    status: int, headers: Mapping[str, str], said: str, is_missing: bool
 ) -> tuple[type[ObjectClerkException], Failure, str]:
     if found := _STATUSES.get(status):
         return found
-    if status == 404 and has_key:
+    if is_missing:
         return KeyNotFound, Failure.FINAL, "there is no such object"
     if status == 400 and "digest" in said.lower():
         return ObjectVerificationException, Failure.INTEGRITY, ""
+    if status == 503 and "retry-after" in headers and wire.MARK not in headers:
+        return _FAILED, Failure.THROTTLED, "the server is busy"
     if status >= 500:
         return _FAILED, Failure.TRANSIENT, "the server failed, and gave no reason"
-    unsaid = "is base_url right?" if status == 404 else "the server gave no reason"
+    unsaid = "nothing is there" if status == 404 else "the server gave no reason"
     return ObjectClerkOperationException, Failure.FINAL, unsaid
 
 
@@ -116,7 +132,7 @@ def _host(headers: Mapping[str, str]) -> str:
     try:
         return _plain(urlsplit(headers.get("location", "")).hostname or "") or "another path"
     except ValueError:
-        return "a place that is no URL"
+        return _NO_URL
 
 
 # -- transport -----------------------------------------------------------------------------
@@ -132,18 +148,21 @@ def transport(timeout_s: float, broken: Failure) -> Iterator[None]:
     """
     try:
         yield
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _of_transport(error, timeout_s, broken) from error
 
 
 def _of_transport(
-    error: httpx2.HTTPError, timeout_s: float, broken: Failure
+    error: httpx2.HTTPError | httpx2.InvalidURL, timeout_s: float, broken: Failure
 ) -> ObjectClerkException:
     said = _plain(str(error)).rstrip(".") or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return ObjectClerkConnectionException(
             f"{said} (is the certificate right, and its authority known here?)"
         )
+    if isinstance(error, httpx2.InvalidURL) or "URL in location header" in said:
+        # Older versions read where a redirect leads though it is not followed.
+        return ObjectClerkOperationException(_REDIRECTS.format(_NO_URL))
     if isinstance(error, httpx2.TimeoutException):
         said = f"the server was silent for {timeout_s:g} s"
     never_sent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)

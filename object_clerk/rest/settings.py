@@ -78,6 +78,7 @@ class Settings:
             raise bad("base_url", "a URL such as https://objects.example.org/v1") from None
         self._path = self._url.raw_path.partition(b"?")[0].rstrip(b"/")
         self._timeout = httpx2.Timeout(self.timeout_s).as_dict()
+        self._has_marks = False
 
     def __str__(self) -> str:
         return self._shown
@@ -111,7 +112,10 @@ class Settings:
         Raises:
             ObjectClerkException: it is none that was hoped for.
         """
-        if answer.status in ask.hoped_for or (answer.status == 404 and ask.may_be_gone):
+        self._has_marks = self._has_marks or wire.MARK in answer.headers
+        is_lost = answer.status == 404 and self._is_lost(ask, answer)
+        hoped_for = answer.status in ask.hoped_for or (answer.status == 404 and ask.may_be_gone)
+        if hoped_for and not is_lost:
             return ask.judge(answer)
         raise errors.of_answer(
             answer.status,
@@ -120,6 +124,17 @@ class Settings:
             wire.error_message(answer.body).replace(self._api_key, "***"),
             key=ask.key,
             if_absent="if-none-match" in ask.headers,
+            is_lost=is_lost,
+        )
+
+    def _is_lost(self, ask: Ask[Any], answer: Answer) -> bool:
+        """Whether a 404 is about the URL rather than about the object.
+
+        Our gateway marks those of objects, so without the mark it, or a proxy before it, speaks
+        of something else. Other servers mark nothing, and only a PUT needs no object.
+        """
+        return ask.method == "PUT" or (
+            self._has_marks and answer.headers.get(wire.MARK) != wire.MISSING
         )
 
 

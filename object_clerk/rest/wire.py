@@ -35,9 +35,13 @@ _SHA256_FIELD = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):", re.IG
 #: The header by which answers below :data:`OBJECTS`, and those to paths that are nothing, say that
 #: they are of this gateway: that an object is missing, or anything else. Without it, a 404 of a
 #: wrong base URL is the 404 of a missing object.
+#: A 503 that has it comes from the store; one without it, and with a Retry-After, was given before
+#: anything was done.
 MARK = "x-object-clerk"
 MISSING = "missing"
 OURS = "object-clerk"
+
+_SHA256_NAMED = re.compile(r"(?:^|,)\s*sha-256\s*=", re.IGNORECASE)
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
@@ -185,8 +189,10 @@ def sha256_in(value: str) -> bytes | None:
     Raises:
         ObjectClerkParameterException: it has one that cannot be read.
     """
+    if _SHA256_NAMED.search(value) is None:
+        return None
     found = _SHA256_FIELD.search(value)
-    return None if found is None else decoded(found[1], 32, "the SHA-256 in Repr-Digest")
+    return decoded("" if found is None else found[1], 32, "the SHA-256 in Repr-Digest")
 
 
 def decoded(text: str, length: int, what: str) -> bytes:

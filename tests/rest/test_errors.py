@@ -171,6 +171,17 @@ def test_redirects_are_not_followed(
     assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize("location", ["http:secret", "http://h:secret/x", "\x7f"])
+def test_redirects_that_no_library_would_follow(
+    store: RestStore, script: Script, location: str
+) -> None:
+    script.answers(reply(307, location=location), found(b""))
+    with pytest.raises(ObjectClerkOperationException, match="redirects to ") as caught:
+        store.get("x")
+    assert "secret" not in str(caught.value)
+    assert len(script.requests) == 1
+
+
 def test_a_wrong_base_url(store: RestStore, script: Script) -> None:
     script.answers(reply(404, b"<html>"), reply(200, b"<html>"), reply(200, {"url": 1}), reply(404))
     with pytest.raises(ObjectClerkOperationException, match="is base_url right") as caught:
@@ -182,6 +193,49 @@ def test_a_wrong_base_url(store: RestStore, script: Script) -> None:
         store.presign("x")
     with pytest.raises(UnsupportedError, match="no presigned URLs"):
         store.presign("x")
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "exists", "presign"])
+def test_a_404_of_the_gateway_that_is_about_no_object(
+    store: RestStore, script: Script, verb: str
+) -> None:
+    answers: Any = {"x_object_clerk": "object-clerk", "x_request_id": "r-3"}
+    script.answers(reply(404, **answers) if verb == "exists" else refusal(404, "no", **answers))
+    with pytest.raises(ObjectClerkOperationException, match="is base_url right") as caught:
+        getattr(store, verb)("x")
+    assert type(caught.value) is ObjectClerkOperationException
+    assert (caught.value.status, caught.value.attempts) == (404, 1)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_404_of_the_gateway_that_is_about_the_object(
+    store: RestStore, script: Script, verb: str
+) -> None:
+    script.answers(*[reply(404, x_object_clerk="missing")] * 2)
+    with pytest.raises(KeyNotFound, match="there is no such object"):
+        getattr(store, verb)("x")
+    assert store.exists("x") is False
+
+
+def test_a_404_of_what_is_before_the_gateway(store: RestStore, script: Script) -> None:
+    """A proxy that has forgotten the way is no news of the object."""
+    script.answers(reply(404), reply(204, x_object_clerk="object-clerk"), *[reply(404)] * 3)
+    assert store.exists("x") is False
+    store.delete("x")
+    for verb in (store.exists, store.get, store.delete):
+        with pytest.raises(ObjectClerkOperationException, match="is base_url right") as caught:
+            verb("x")
+        assert not isinstance(caught.value, KeyError)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_object_clerk": "missing"}])
+def test_what_is_put_cannot_be_missing(store: RestStore, script: Script, headers: Any) -> None:
+    script.answers(refusal(404, "Not Found", **headers))
+    with pytest.raises(
+        ObjectClerkOperationException, match=r"Not Found \(is base_url right\?\)"
+    ) as caught:
+        store.put("x", b"data")
+    assert not isinstance(caught.value, KeyError)
 
 
 # -- connections ---------------------------------------------------------------------------

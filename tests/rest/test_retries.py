@@ -130,8 +130,22 @@ def test_a_delete_whose_answer_was_lost(store: RestStore, script: Script, first:
     assert [each.method for each in script.requests] == ["DELETE", "DELETE"]
 
 
+def test_a_delete_that_was_lost_by_the_store_of_the_gateway(
+    store: RestStore, script: Script
+) -> None:
+    marks: Any = {"x_object_clerk": "object-clerk"}
+    script.answers(reply(503, retry_after="0", **marks), reply(404, x_object_clerk="missing"))
+    store.delete("x")
+    script.answers(reply(503, **marks), reply(404, **marks))
+    with pytest.raises(ObjectClerkException, match="is base_url right"):
+        store.delete("x")
+
+
 def test_a_delete_that_was_not_made(store: RestStore, script: Script) -> None:
     script.answers(refusal(429, "slowly"), refusal(404, "there is no such object"))
+    with pytest.raises(KeyNotFound):
+        store.delete("x")
+    script.answers(reply(503, retry_after="0"), reply(404))
     with pytest.raises(KeyNotFound):
         store.delete("x")
     script.answers(lost, reply(404))
