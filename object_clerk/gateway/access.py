@@ -6,9 +6,12 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from object_clerk.exceptions import ObjectClerkException
 from object_clerk.gateway.errors import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from object_clerk.gateway.limits import RateLimiter
@@ -61,40 +64,51 @@ class Gate:
         self._url_keys = url_keys
         self._limiter = limiter
 
-    async def token(self, request: Request, scope: str, key: str | None = None) -> Access:
-        """Let a request in by its token.
+    async def token(self, request: Request) -> Access:
+        """Let a request in by its token, before anything else of it is looked at.
 
         Raises:
-            Refusal: 401 without a good token, 403 if it does not allow this, 429 if it asks for
-                too much.
+            Refusal: 401 without a good token, 429 if it asks for too much.
         """
         try:
+            _check_framing(request)
             record = self._record(request)
         except Refusal:
             await self._limiter.address(address_of(request))
             raise
         request.state.token = record.name
         await self._limiter.token(record.name)
-        access = Access(frozenset(record.scopes), record.prefix)
-        access.check(scope, key)
-        return access
+        return Access(frozenset(record.scopes), record.prefix)
 
-    async def object(self, request: Request, scope: str, key: str) -> None:
+    async def object(self, request: Request, scope: str, key_of: Callable[[Request], str]) -> str:
         """Let a request for one object in, by its token or by the signature in its URL.
 
+        Args:
+            request: what is asked.
+            scope: what it takes.
+            key_of: finds the key in it, or raises.
+
+        Returns:
+            the key.
+
         Raises:
-            Refusal: as for :meth:`token`.
+            Refusal: as for :meth:`token`, and 403 if it does not allow this.
         """
         query = request.query_params
         if "signature" not in query or "authorization" in request.headers:
-            await self.token(request, scope, key)
-            return
+            access = await self.token(request)
+            key = key_of(request)
+            access.check(scope, key)
+            return key
         try:
+            _check_framing(request)
+            key = key_of(request)
             self._url_keys.check(request.method, key, query)
-        except Refusal:
+        except (Refusal, ObjectClerkException):
             await self._limiter.address(address_of(request))
             raise
         await self._limiter.token(f"presigned {address_of(request)}")
+        return key
 
     def _record(self, request: Request) -> TokenRecord:
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
@@ -106,6 +120,20 @@ class Gate:
         if record.has_expired(datetime.now(UTC)):
             raise Refusal.unauthenticated("Token expired")
         return record
+
+
+def _check_framing(request: Request) -> None:
+    """Refuse what two readers may understand in two ways (RFC 9112, 6.3).
+
+    Raises:
+        Refusal: 400.
+    """
+    headers = request.headers
+    if "transfer-encoding" in headers and "content-length" in headers:
+        said = "Content-Length and Transfer-Encoding exclude each other"
+        raise Refusal(400, said, {"connection": "close"})
+    if len(headers.getlist("authorization")) > 1:
+        raise Refusal(400, "there is more than one Authorization")
 
 
 def address_of(request: Request) -> str:

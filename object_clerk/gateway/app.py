@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from object_clerk._version import __version__
-from object_clerk.exceptions import ObjectClerkConfigurationException
+from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkException
 from object_clerk.gateway import errors, health, objects, presigned
 from object_clerk.gateway.access import Gate
+from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.health import Readiness
 from object_clerk.gateway.limits import RateLimiter
 from object_clerk.gateway.metrics import Metrics
@@ -26,10 +28,15 @@ from object_clerk.gateway.url_keys import UrlKeys
 from object_clerk.store.aio import AsyncObjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from object_clerk.store.models import Capability
     from object_clerk.store.store import ObjectStore
+
+T = TypeVar("T")
+
+#: How long a client waits for the store to begin its answer.
+PATIENCE_S = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +77,22 @@ class Gateway:
     def capabilities(self) -> frozenset[Capability]:
         """What the store can do."""
         return self.store.store.client.capabilities
+
+    async def ask(self, call: Callable[..., T], *args: Any) -> T:
+        """What the store answers, or a refusal if that takes too long.
+
+        The clerk would go on asking for minutes, and a client would hear nothing and ask again.
+
+        Raises:
+            Refusal: 504.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await self.store.call(call, *args)
+        except ObjectClerkException:
+            raise
+        except TimeoutError:
+            raise Refusal(504, "the store behind this gateway does not answer") from None
 
 
 def create_app(

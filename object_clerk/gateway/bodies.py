@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from object_clerk.store.models import ObjectInfo, OpenedObject
     from object_clerk.store.store import ObjectStore
 
-#: A body up to this size is taken as a whole: its digest is known before it is stored.
-SMALL_BYTES = 1 << 20
+#: A body up to this size is taken as a whole: its digest is known before it is stored, and it is
+#: verified before its status is sent.
+SMALL_BYTES = 256 << 10
+
+#: What is sent at once of a larger one: what slow readers hold in memory is little more.
+PIECE_BYTES = 128 << 10
+
+#: A request in JSON is never larger.
+_LARGEST_JSON = 16 << 10
 
 
 class Incoming:
@@ -36,7 +43,7 @@ class Incoming:
     """
 
     def __init__(self, request: Request) -> None:
-        headers = request.headers
+        headers = joined(request)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(415, "bodies are stored as they come: send it without Content-Encoding")
         if "content-range" in headers:
@@ -76,6 +83,10 @@ class Incoming:
                     self._md5.update(block)
                 self._size += len(block)
                 yield block
+        if self.length not in (None, self._size):
+            raise Refusal(
+                400, f"the body has {self._size} bytes, and was said to have {self.length}"
+            )
         self.length = self._size
         found = self._sha256.digest()
         if any(said != found for said in self._said_sha256) or (
@@ -90,6 +101,25 @@ class Incoming:
         return b"".join([block async for block in self.blocks()])
 
 
+def joined(request: Request) -> dict[str, str]:
+    """The headers, those that are there more than once as one list (RFC 9110, 5.3)."""
+    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+
+
+async def json_of(request: Request) -> bytes:
+    """A body that is JSON, unless it is too large to be meant.
+
+    Raises:
+        Refusal: 413, it is.
+    """
+    body = b""
+    async for block in request.stream():
+        body += block
+        if len(body) > _LARGEST_JSON:
+            raise Refusal(413, f"the JSON has more than {_LARGEST_JSON} bytes")
+    return body
+
+
 class Outgoing:
     """An object that is being read, of which the beginning is at hand.
 
@@ -97,7 +127,7 @@ class Outgoing:
 
     Attributes:
         info: what is known of it.
-        begun: its first bytes.
+        begun: its first bytes, until they are sent.
     """
 
     def __init__(self, opened: OpenedObject) -> None:
@@ -106,12 +136,8 @@ class Outgoing:
         self.begun = opened.body.read(SMALL_BYTES)
 
     @classmethod
-    async def of(cls, store: AsyncObjectStore, key: str, begin: int, end: int | None) -> Outgoing:
-        """Open an object, or some bytes of it, and begin to read."""
-        return await store.call(cls._open, store.store, key, begin, end)
-
-    @classmethod
-    def _open(cls, store: ObjectStore, key: str, begin: int, end: int | None) -> Outgoing:
+    def of(cls, store: ObjectStore, key: str, begin: int, end: int | None) -> Outgoing:
+        """Open an object, or some bytes of it, and begin to read. Called in a thread."""
         opened = store.get_object(key, begin=begin, end=end)
         try:
             made = cls(opened)
@@ -124,13 +150,13 @@ class Outgoing:
 
     async def blocks(self, store: AsyncObjectStore) -> AsyncGenerator[bytes]:
         """All bytes, the first ones too; closed in the end."""
-        block = self.begun
+        begun, self.begun = self.begun, b""
         try:
-            while block:
+            for at in range(0, len(begun), PIECE_BYTES):
+                yield begun[at : at + PIECE_BYTES]
+            begun = b""
+            while block := await store.call(self._opened.body.read, PIECE_BYTES):
                 yield block
-                if len(block) < SMALL_BYTES:
-                    return
-                block = await store.call(self._opened.body.read, SMALL_BYTES)
         finally:
             # In a thread: it waits there for a read that goes on although nobody wants it now.
             await store.call(self.close)

@@ -111,13 +111,13 @@ def is_unchanged(headers: Mapping[str, str], info: ObjectInfo) -> bool:
 
 
 def keeps_range(headers: Mapping[str, str], info: ObjectInfo) -> bool:
-    """Whether the object is still the one that If-Range speaks of."""
+    """Whether the object is surely the one that If-Range speaks of.
+
+    A date never is enough: two objects may be written in one second, so it is a weak validator
+    (RFC 9110, 13.1.5). Who sends one gets all of the object.
+    """
     value = headers.get("if-range")
-    if value is None:
-        return True
-    if _tags(value):
-        return _matches(value, info, weakly=False)
-    return _moment(value) == info.updated_time.replace(microsecond=0)
+    return value is None or _matches(value, info, weakly=False)
 
 
 def _matches(value: str, info: ObjectInfo, *, weakly: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from object_clerk import exceptions as ours
-from object_clerk.rest.wire import error_json
+from object_clerk.rest import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fastapi import FastAPI, Request
 
@@ -74,12 +74,23 @@ class Refusal(Exception):
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED:
             log.error("%s", error, exc_info=error)
         soon = status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-        return cls(status, said or error.message, _SOON if soon else None)
+        headers = dict(_SOON) if soon else {}
+        if status == HTTPStatus.NOT_FOUND:
+            headers[wire.MARK] = wire.MISSING
+        return cls(status, said or error.message, headers)
 
     def response(self) -> JSONResponse:
         """The answer."""
-        body = error_json(self.status, self.message)
+        body = wire.error_json(self.status, self.message)
         return JSONResponse(body, self.status, headers=self.headers)
+
+
+def said_of(errors: Iterable[Mapping[str, Any]]) -> str:
+    """What pydantic finds wrong, without what it was given."""
+    return "; ".join(
+        f"{'.'.join(str(step) for step in each['loc'] if step != 'query')}: {each['msg']}"
+        for each in errors
+    ).removeprefix(": ")
 
 
 def install(app: FastAPI) -> None:
@@ -99,11 +110,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        said = "; ".join(
-            f"{'.'.join(str(step) for step in each['loc'][1:])}: {each['msg']}"
-            for each in error.errors()
-        )
-        return Refusal(422, said).response()
+        return Refusal(422, said_of(error.errors())).response()
 
     async def gone(_: Request, error: Exception) -> JSONResponse:
         return Refusal(400, "the connection was closed before the body ended").response()

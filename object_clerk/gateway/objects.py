@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.convertors import Convertor, register_url_convertor
 
 from object_clerk.gateway import openapi
-from object_clerk.gateway.bodies import SMALL_BYTES, Incoming, Outgoing
+from object_clerk.gateway.access import Access  # noqa: TC001 - FastAPI reads annotations
+from object_clerk.gateway.bodies import SMALL_BYTES, Incoming, Outgoing, joined
 from object_clerk.gateway.conditions import (
     Span,
     for_writing,
@@ -50,8 +51,10 @@ class _AnyKey(Convertor[str]):
 register_url_convertor("key", _AnyKey())
 _OBJECT = f"{wire.OBJECTS}/{{key:key}}"
 
+_BEFORE_KEY = f"{wire.OBJECTS}/".encode()
+
 #: Where the SHA-256 of an object is kept, on stores that keep none themselves.
-_SHA256 = "sha256"
+_SHA256 = "object-clerk-sha256"
 
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -62,10 +65,10 @@ _UNTYPED = "application/octet-stream"
 @router.put(_OBJECT, **openapi.PUT)
 async def put_object(request: Request) -> Response:
     """Store an object, whole and verified or not at all; one that is there is replaced."""
-    gateway, key = _gateway(request), _key(request)
-    await gateway.gate.object(request, "write", key)
+    gateway = _gateway(request)
+    key = await gateway.gate.object(request, "write", _key)
     body = Incoming(request)
-    options: dict[str, Any] = for_writing(request.headers)
+    options: dict[str, Any] = for_writing(joined(request))
     content = await body.content()
     if Capability.METADATA in gateway.capabilities:
         options["content_type"] = request.headers.get("content-type") or _UNTYPED
@@ -87,11 +90,11 @@ async def put_object(request: Request) -> Response:
 @router.head(_OBJECT, **openapi.HEAD)
 async def head_object(request: Request) -> Response:
     """What is known of an object: what GET would answer, without its bytes."""
-    gateway, key = _gateway(request), _key(request)
-    await gateway.gate.object(request, "read", key)
-    info = await gateway.store.head_object(key)
+    gateway = _gateway(request)
+    key = await gateway.gate.object(request, "read", _key)
+    info = await gateway.ask(gateway.store.store.head_object, key)
     headers = _described(info)
-    if is_unchanged(request.headers, info):
+    if is_unchanged(joined(request), info):
         return Response(status_code=304, headers=headers)
     return Response(headers={**headers, "content-length": str(info.size)})
 
@@ -99,13 +102,14 @@ async def head_object(request: Request) -> Response:
 @router.get(_OBJECT, **openapi.GET)
 async def get_object(request: Request) -> Response:
     """Read an object, or some of its bytes; all of them are verified while they are sent."""
-    gateway, key = _gateway(request), _key(request)
-    await gateway.gate.object(request, "read", key)
+    gateway = _gateway(request)
+    key = await gateway.gate.object(request, "read", _key)
     span = Span.of(request.headers.get("range"))
-    if not span.is_whole and "if-range" in request.headers:
-        info = await gateway.store.head_object(key)
-        span = span if keeps_range(request.headers, info) else Span()
-    out = await Outgoing.of(gateway.store, key, span.begin, span.end)
+    out = await gateway.ask(Outgoing.of, gateway.store.store, key, span.begin, span.end)
+    if not span.is_whole and not keeps_range(request.headers, out.info):
+        await gateway.store.call(out.close)
+        span = Span()
+        out = await gateway.ask(Outgoing.of, gateway.store.store, key, span.begin, span.end)
     try:
         return _answer(request, gateway, out, span)
     except BaseException:
@@ -116,25 +120,31 @@ async def get_object(request: Request) -> Response:
 @router.delete(_OBJECT, **openapi.DELETE)
 async def delete_object(request: Request) -> Response:
     """Delete an object."""
-    gateway, key = _gateway(request), _key(request)
-    await gateway.gate.object(request, "delete", key)
+    gateway = _gateway(request)
+    key = await gateway.gate.object(request, "delete", _key)
     if {"if-match", "if-none-match", "if-unmodified-since"} & set(request.headers):
         raise Refusal(501, "deletes cannot depend on a condition")
-    await gateway.store.head_object(key)  # a missing object is 404, on every store
-    await gateway.store.delete_object(key)
+    await gateway.ask(gateway.store.store.head_object, key)  # a missing one is 404, on every store
+    await gateway.ask(gateway.store.store.delete_object, key)
     return Response(status_code=204)
+
+
+async def _access(request: Request) -> Access:
+    """Before parameters are looked at."""
+    return await _gateway(request).gate.token(request)
 
 
 @router.get(wire.OBJECTS, **openapi.LIST)
 async def list_objects(
     request: Request,
+    access: Annotated[Access, Depends(_access)],
     prefix: Annotated[str, Query(max_length=1024)] = "",
     limit: Annotated[int, Query(ge=1, le=wire.LARGEST_PAGE)] = wire.DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(max_length=8192)] = None,
 ) -> Response:
     """A page of the keys, in order; the cursor holds whatever is written or deleted meanwhile."""
     gateway = _gateway(request)
-    access = await gateway.gate.token(request, "read")
+    access.check("read")
     _check_query(request)
     begin = None if cursor is None else wire.last_key_of(cursor)
     if "\0" in prefix:
@@ -145,7 +155,7 @@ async def list_objects(
         found = gateway.store.store.list_objects(prefix, start_after=begin, limit=limit + 1)
         return [each.key for each in found]
 
-    keys = await gateway.store.call(page)
+    keys = await gateway.ask(page)
     more = wire.cursor_of(keys[limit - 1]) if len(keys) > limit else None
     return JSONResponse(wire.Page(tuple(keys[:limit]), more).to_json())
 
@@ -167,7 +177,7 @@ class _ObjectResponse(StreamingResponse):
 def _answer(request: Request, gateway: Gateway, out: Outgoing, span: Span) -> Response:
     info = out.info
     headers = _described(info)
-    if is_unchanged(request.headers, info):
+    if is_unchanged(joined(request), info):
         out.close()
         return Response(status_code=304, headers=headers)
     status, size = 200, info.size
@@ -190,6 +200,8 @@ def _described(info: ObjectInfo) -> dict[str, str]:
         "cache-control": "private, no-cache",
         **_tag(info.etag),
     }
+    if info.content_encoding:
+        headers["content-encoding"] = info.content_encoding
     sha256 = info.digests.get("sha256") or (info.metadata or {}).get(_SHA256, "")
     if _HEX_SHA256.fullmatch(sha256):  # anybody may write metadata
         headers[wire.REPR_DIGEST] = wire.repr_digest(bytes.fromhex(sha256))
@@ -207,10 +219,14 @@ def _gateway(request: Request) -> Gateway:
 
 def _key(request: Request) -> str:
     """The key, decoded once, from what was on the wire: frameworks replace what is no UTF-8."""
-    raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
-    _, found, rest = raw.partition(f"{wire.OBJECTS}/".encode())
-    assert found
-    return wire.key_of(rest)
+    scope = request.scope
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    raw = raw.removeprefix(scope.get("root_path", "").encode())
+    if not raw.startswith(_BEFORE_KEY):
+        raise Refusal(
+            404, "Not Found"
+        )  # %6fbjects, which others on the way take for something else
+    return wire.key_of(raw.removeprefix(_BEFORE_KEY))
 
 
 def _check_query(request: Request) -> None:

@@ -167,8 +167,27 @@ LIST: dict[str, Any] = {
 
 PRESIGN: dict[str, Any] = {
     "summary": "Sign a URL",
-    "responses": {200: {"description": "the URL, and when it expires"}, **_errors(422)},
-    "openapi_extra": _SECURITY,
+    "responses": {200: {"description": "the URL, and when it expires"}, **_errors(413, 422)},
+    "openapi_extra": {
+        **_SECURITY,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["key"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "key": {"type": "string", "minLength": 1, "maxLength": 1024},
+                            "method": {"enum": ["GET", "PUT"]},
+                            "expires": {"type": "integer", "minimum": 1, "maximum": 604800},
+                        },
+                    }
+                }
+            },
+        },
+    },
 }
 
 #: How clients show who they are.

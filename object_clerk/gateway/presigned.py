@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from object_clerk.gateway import openapi
+from object_clerk.gateway.bodies import json_of
+from object_clerk.gateway.errors import Refusal, said_of
 from object_clerk.rest import wire
 from object_clerk.store.client import DEFAULT_PRESIGNED_S, LONGEST_PRESIGNED_S
+
+if TYPE_CHECKING:
+    from object_clerk.gateway.app import Gateway
 
 router = APIRouter(tags=["objects"])
 
@@ -33,11 +38,16 @@ class Wish(BaseModel):
 
 
 @router.post("/presigned", **openapi.PRESIGN)
-async def presign(request: Request, wish: Wish) -> dict[str, Any]:
+async def presign(request: Request) -> dict[str, Any]:
     """Sign a URL with which anybody can read or write one object until it expires."""
-    gateway = request.app.state.gateway
+    gateway: Gateway = request.app.state.gateway
+    access = await gateway.gate.token(request)
+    try:
+        wish = Wish.model_validate_json(await json_of(request))
+    except ValidationError as error:
+        raise Refusal(422, said_of(error.errors())) from None
     key = wire.check_rest_key(wish.key)
-    await gateway.gate.token(request, "read" if wish.method == "GET" else "write", key)
+    access.check("read" if wish.method == "GET" else "write", key)
     until = (datetime.now(UTC) + timedelta(seconds=wish.expires)).replace(microsecond=0)
     query = await gateway.store.call(gateway.url_keys.sign, wish.method, key, until)
     base = gateway.settings.public_url or str(request.base_url)

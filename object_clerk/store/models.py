@@ -57,6 +57,7 @@ class ObjectInfo(ObjectMetadata):
     Attributes:
         etag: its ETag without quotes.
         content_type: its media type; None where a listing does not tell.
+        content_encoding: how its bytes are encoded, where somebody has said so.
         metadata: the user's metadata; None where a listing does not tell.
         version: the generation, where the backend has several.
         is_latest: whether this is the generation that is read without a version.
@@ -65,6 +66,7 @@ class ObjectInfo(ObjectMetadata):
 
     etag: str | None = None
     content_type: str | None = None
+    content_encoding: str | None = None
     metadata: Mapping[str, str] | None = None
     version: str | None = None
     is_latest: bool = True

@@ -23,7 +23,7 @@ class BlockReader(io.RawIOBase):
         super().__init__()
         self._blocks = blocks
         self._where = where
-        self._rest = b""
+        self._rest = memoryview(b"")
         self._error: ObjectClerkException | None = None
 
     def readable(self) -> bool:
@@ -32,15 +32,16 @@ class BlockReader(io.RawIOBase):
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes in blocks of the size that suits whoever made them."""
-        return iter(self._next, b"")
+        while block := self._next():
+            yield bytes(block)
 
-    def _next(self) -> bytes:
+    def _next(self) -> bytes | memoryview:
         """What is left of the last block, or the next one; empty only at a good end."""
         if self.closed:
             raise ValueError("the stream was closed")
         if self._error is not None:
             raise self._error  # a caller who reads on after an error must not see an end
-        rest, self._rest = self._rest, b""
+        rest, self._rest = self._rest, memoryview(b"")
         try:
             return rest or next(self._blocks, b"")
         except ObjectClerkException as error:
@@ -60,12 +61,12 @@ class BlockReader(io.RawIOBase):
         block = self._next()
         count = min(len(view), len(block))
         view[:count] = block[:count]
-        self._rest = block[count:]
+        self._rest = memoryview(block)[count:]
         return count
 
     def readall(self) -> bytes:
         """All bytes that are left, verified."""
         buffer = io.BytesIO()
-        for block in self.blocks():
+        while block := self._next():
             buffer.write(block)
         return buffer.getvalue()

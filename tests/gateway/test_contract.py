@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from object_clerk.rest import wire
 from object_clerk.store import ObjectStore
 from object_clerk.store.models import Capability
 from object_clerk.testing.store import Gap
@@ -25,6 +26,8 @@ from tests.store.test_contract import OnS3
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from types_boto3_s3 import S3Client
 
     from tests.servers import Server, Traits
 
@@ -228,7 +231,10 @@ class GatewayContract:
         for name, value in bad.items():
             refused(put("bad", name, value), 400, "digest")
         refused(put("bad", "Content-MD5", "nonsense"), 400, "Content-MD5")
-        refused(put("bad", "Repr-Digest", "sha-256=:AAAA:"), 400, "Repr-Digest")
+        for unclear in ("sha-256=:AAAA:", "sha-256=deadbeef", "md5=:AAAA:, SHA-256 = 1"):
+            refused(put("bad", "Repr-Digest", unclear), 400, "Repr-Digest")
+        twice = [("repr-digest", "sha-512=:AAAA:"), ("repr-digest", bad["Repr-Digest"])]
+        refused(client.put("/objects/bad", content=content, headers=twice), 400, "digest")
         assert running.keys() == ["good"]
 
     def test_digest_comes_back(self, client: httpx2.Client, store: ObjectStore) -> None:
@@ -356,13 +362,47 @@ class GatewayContract:
     def test_if_range(self, client: httpx2.Client) -> None:
         """Some bytes of the same object, or all of the new one."""
         etag = client.put("/objects/key", content=b"0123456789").headers["etag"]
+        headers = {"range": "bytes=2-3", "if-range": etag}
+        assert client.get("/objects/key", headers=headers).content == b"23"
+        # A date is never enough: another object may have been written in the same second.
         when = client.head("/objects/key").headers["last-modified"]
-        for same in (etag, when):
-            headers = {"range": "bytes=2-3", "if-range": same}
-            assert client.get("/objects/key", headers=headers).content == b"23"
-        for other in ('"other"', f"W/{etag}", "Sat, 01 Jan 2000 00:00:00 GMT"):
+        for other in ('"other"', f"W/{etag}", when, "Sat, 01 Jan 2000 00:00:00 GMT"):
             headers = {"range": "bytes=2-3", "if-range": other}
             assert client.get("/objects/key", headers=headers).content == b"0123456789"
+
+    def test_if_range_while_others_write(self, running: Running, is_atomic: bool) -> None:
+        """Some bytes are of the object that was meant, whoever replaces it meanwhile."""
+        if not is_atomic:
+            pytest.skip("this server gives errors while an object is replaced")
+        contents = [bytes([number]) * 5000 for number in range(2)]
+        etags = [
+            running.client.put("/objects/key", content=content).headers["etag"]
+            for content in contents
+        ]
+        ends = threading.Event()
+
+        def write() -> None:
+            while not ends.is_set():
+                for content in contents:
+                    running.client.put("/objects/key", content=content)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            answers = [
+                running.client.get(
+                    "/objects/key", headers={"range": "bytes=1000-", "if-range": etags[0]}
+                )
+                for _ in range(60)
+            ]
+        finally:
+            ends.set()
+            writer.join(60)
+        for answer in answers:
+            if answer.status_code == 206:
+                assert answer.content == contents[0][1000:]
+            else:
+                assert (answer.status_code, answer.content) in [(200, each) for each in contents]
 
     # -- listings --------------------------------------------------------------------------
 
@@ -476,6 +516,54 @@ class GatewayContract:
         assert running.keys() == []
         assert running.client.get("/health").status_code == 200
 
+    def test_paths_that_only_look_like_objects(self, running: Running) -> None:
+        """A path is routed as it is written, for us as for whoever stands before us."""
+        for method in ("GET", "PUT", "DELETE"):
+            for raw in ("/%6fbjects/a/objects/b", "/objects%2Fa", "/%6fbjects/a"):
+                answer = running.raw(
+                    f"{method} {raw} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                    f"Content-Length: 0\r\nAuthorization: Bearer {running.token}\r\n\r\n".encode()
+                )
+                assert answer.split(b" ", 2)[1] == b"404", answer
+        assert running.keys() == []
+
+    def test_strangers_are_asked_who_they_are_first(self, running: Running) -> None:
+        """Neither a body nor a parameter is looked at before the token."""
+        head = b"Host: x\r\n"
+        for request in (
+            b"POST /presigned HTTP/1.1\r\n" + head + b"Content-Length: 5000000000\r\n\r\n{",
+            b"PUT /objects/key HTTP/1.1\r\n" + head + b"Content-Length: 5000000000\r\n\r\nx",
+            b"GET /objects?limit=x HTTP/1.1\r\n" + head + b"\r\n",
+            b"PUT /objects/%ff HTTP/1.1\r\n" + head + b"Content-Length: 0\r\n\r\n",
+        ):
+            assert running.raw(request).split(b" ", 2)[1] == b"401", request
+
+    def test_ambiguous_requests(self, running: Running) -> None:
+        """What two readers may understand in two ways is refused."""
+        token = f"Authorization: Bearer {running.token}\r\n"
+        both = "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+        for headers in (token + both, token + token + "Content-Length: 10\r\n"):
+            answer = running.raw(
+                f"PUT /objects/key HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+                "a\r\n0123456789\r\n0\r\n\r\n".encode()
+            )
+            assert answer.split(b" ", 2)[1] == b"400", answer
+        assert running.keys() == []
+
+    def test_too_much_json(self, client: httpx2.Client) -> None:
+        """JSON that cannot be meant is not taken."""
+        refused(client.post("/presigned", content=b" " * 20_000), 413, "JSON")
+        for bad in (b"{", b"[]", b'{"key": 1}', b'{"key": "a", "method": "DELETE"}'):
+            refused(client.post("/presigned", content=bad), 422)
+
+    def test_missing_is_marked(self, client: httpx2.Client) -> None:
+        """A client can tell a missing object from a path that is nothing here."""
+        marked = wire.MARK, wire.MISSING
+        for call in (client.get, client.head, client.delete):
+            assert marked in call("/objects/none").headers.items()
+            assert (wire.MARK, wire.OURS) in call("/v0/objects/none").headers.items()
+        assert client.get("/objects").headers[wire.MARK] == wire.OURS
+
     def test_metrics(self, running: Running) -> None:
         """What was done is counted, without naming a key."""
         running.client.put("/objects/secret-key", content=b"content")
@@ -564,6 +652,28 @@ class TestS3(OnS3, GatewayContract):
         if ODD_KEYS["trailing slash"] in traits.unsupported_keys:
             unsupported.add("a")  # beside a/b
         return frozenset(unsupported)
+
+    def test_objects_of_others(
+        self, running: Running, s3: S3Client, bucket: str, server: Server
+    ) -> None:
+        """What others have stored is given as it is, and their metadata is not ours."""
+        s3.put_object(
+            Bucket=bucket, Key="key", Body=b"zipped", ContentEncoding="gzip",
+            ContentType="text/plain", Metadata={"sha256": "0" * 64},
+        )  # fmt: skip
+        with running.client.stream("GET", "/objects/key") as answer:
+            assert b"".join(answer.iter_raw()) == b"zipped"
+        assert "repr-digest" not in answer.headers
+        if server.name != "rclone":  # keeps no encoding
+            assert answer.headers["content-encoding"] == "gzip"
+        assert answer.headers["content-type"] == "text/plain"
+
+    def test_missing_bucket(self, config: dict[str, Any], tmp_path: Path) -> None:
+        """A bucket that is gone is the operator's trouble, and no missing object."""
+        store = ObjectStore({**config, "root_bucket": "no-such-bucket-there"})
+        with gateway(tmp_path, store) as running:
+            for headers in ({}, {"range": "bytes=0-3"}):
+                refused(running.client.get("/objects/key", headers=headers), 503, "bucket")
 
     @pytest.fixture
     def can_condition(self, gaps: frozenset[Gap]) -> bool:

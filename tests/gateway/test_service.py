@@ -121,6 +121,18 @@ def test_killed_workers_lose_nothing(place: Path) -> None:
 
     What was under way is there whole, as it was before, or not at all.
     """
+    _kill_workers(place)
+
+
+def test_killed_workers_lose_nothing_s3(tmp_path: Path, server: Server, bucket: str) -> None:
+    """The same over S3."""
+    if server.name not in ("ministack", "ceph"):
+        pytest.skip("this server is slow, or keeps what was written by halves")
+    (tmp_path / "storage.yaml").write_text(json.dumps(_s3_config(server, bucket)))
+    _kill_workers(tmp_path)
+
+
+def _kill_workers(place: Path) -> None:
     rng = random.Random(7)
     acknowledged: dict[str, str] = {}
     attempted: dict[str, set[str]] = {}

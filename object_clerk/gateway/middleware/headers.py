@@ -6,6 +6,8 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from object_clerk.rest import wire
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -32,6 +34,7 @@ _ALWAYS: Headers = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+_OURS = (wire.MARK.encode(), wire.OURS.encode())
 _CACHE = (b"cache-control", b"no-store")
 _TLS = (b"strict-transport-security", b"max-age=31536000")
 
@@ -72,6 +75,8 @@ def answered(given: Iterable[tuple[bytes, bytes]], path: str, scheme: str) -> He
         ours.append(_TLS)
     replaced = {b"server", *(name for name, _ in ours)}
     kept = [(name, value) for name, value in given if name.lower() not in replaced]
+    if not values(kept, _OURS[0]):
+        ours.append(_OURS)
     if not values(kept, _CACHE[0]):
         ours.append(_CACHE)
     return kept + ours

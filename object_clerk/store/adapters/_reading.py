@@ -18,13 +18,15 @@ from object_clerk.receipt import Finding, Verdict, Verification
 from object_clerk.store.models import ObjectInfo, OpenedObject
 from object_clerk.transfer.blocks import BlockReader
 from object_clerk.transfer.files import partial_beside, write_at, write_to, writing
-from object_clerk.transfer.source import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: What a read rests on that was compared to its end.
 KEPT = Finding(Verdict.CONTENT, "MD5 and SHA-256 kept by the store")
+
+#: What is read at once. An object that is open holds two blocks.
+_BLOCK_BYTES = 256 << 10
 
 _WAYS = {"md5": Hashing(MD5), "sha256": Hashing(SHA256)}
 
@@ -91,7 +93,7 @@ def verified(file: IO[bytes], info: ObjectInfo, verify: Verification) -> Iterato
         yield held
 
 
-def _block(file: IO[bytes], size: int = BLOCK_BYTES) -> bytes:
+def _block(file: IO[bytes], size: int = _BLOCK_BYTES) -> bytes:
     try:
         return file.read(size)
     except OSError as error:
@@ -115,7 +117,7 @@ def opened(
     whole = span == range(info.size)
     blocks = verified(file, info, verify) if whole else _some(file, span)
     raw = _FileReader(blocks, ("get_object", bucket, info.key), file)
-    body = io.BufferedReader(raw, max(1, min(len(span), BLOCK_BYTES)))
+    body = io.BufferedReader(raw, max(1, min(len(span), _BLOCK_BYTES)))
     return OpenedObject(cast("IO[bytes]", body), info.updated_time, info)
 
 
@@ -123,7 +125,7 @@ def _some(file: IO[bytes], span: range) -> Iterator[bytes]:
     file.seek(span.start)
     left = len(span)
     while left:
-        if not (block := _block(file, min(left, BLOCK_BYTES))):
+        if not (block := _block(file, min(left, _BLOCK_BYTES))):
             raise ObjectVerificationException(f"{left} of the bytes that were stored are missing")
         left -= len(block)
         yield block

@@ -119,7 +119,9 @@ class S3Client(ObjectStoreClient):
         self, *, key: str, bucket: str, version: str | None = None, **options: Any
     ) -> OpenedObject:
         chosen = known(options, *_READ, "begin", "end")
-        reader = self.clerk.open_object(bucket, key, version_id=version, **chosen)
+        # Some bytes are preceded by a HEAD, whose answer does not tell a missing bucket.
+        with self._missing(bucket, key) if "begin" in chosen else contextlib.nullcontext():
+            reader = self.clerk.open_object(bucket, key, version_id=version, **chosen)
         info = _info(key, reader.answer["ResponseMetadata"]["HTTPHeaders"])
         body = io.BufferedReader(reader, self.clerk.config.download.block_bytes)
         return OpenedObject(cast("IO[bytes]", body), info.updated_time, info)
@@ -225,6 +227,7 @@ def _info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         size=int(given["content-length"]),
         etag=bare(given.get("etag")),
         content_type=given.get("content-type"),
+        content_encoding=given.get("content-encoding"),
         metadata={
             name.removeprefix(_METADATA): value
             for name, value in given.items()
