@@ -10,23 +10,28 @@ can be looked into.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import functools
 import json
 import logging
+import struct
 import sys
+import termios
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from object_clerk.gateway.middleware.scopes import ABORT
+from object_clerk.gateway.middleware.scopes import ABORT, HUNG_UP, LEAST_BYTES_PER_S
 from object_clerk.rest.wire import error_json
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +47,7 @@ _METHODS = (
     "timeout_keep_alive_handler",
 )
 _ATTRIBUTES = {
-    H11Protocol: {"conn", "cycle", "loop", "scope", "transport"},
+    H11Protocol: {"app", "conn", "cycle", "loop", "scope", "transport"},
     RequestResponseCycle: {"disconnected", "message_event"},
 }
 
@@ -53,7 +58,8 @@ def protocol(header_timeout_s: float, idle_timeout_s: float) -> type[asyncio.Pro
     Args:
         header_timeout_s: how long the head of a request may take. The first one has to begin
             within that time, too, and a body that nobody reads has to end within it.
-        idle_timeout_s: how long a client may take nothing of an answer.
+        idle_timeout_s: how long a client may take nothing of an answer, or less than
+            LEAST_BYTES_PER_S.
     """
     if missing := _missing():
         log.warning(
@@ -92,10 +98,14 @@ class PatientProtocol(H11Protocol):
         self, *args: Any, header_timeout_s: float = 20, idle_timeout_s: float = 60, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.app = functools.partial(_to_the_end, self.app)
         self._has_asked = False
+        self._has_hung_up = False
         # Runs while the client has to send something, and while it has to take something.
         self._reading = _Alarm(self.loop, header_timeout_s, self._is_too_slow)
-        self._writing = _Alarm(self.loop, idle_timeout_s, lambda: self.transport.abort())
+        self._writing = _Alarm(self.loop, idle_timeout_s, self._is_behind)
+        self._left_bytes = 0  # when it began to run
+        self._least_bytes = LEAST_BYTES_PER_S * idle_timeout_s
 
     # -- what the client has to send -------------------------------------------------------
 
@@ -112,6 +122,7 @@ class PatientProtocol(H11Protocol):
             self._has_asked = True
             extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
             extensions[ABORT] = self.abort
+            extensions[HUNG_UP] = lambda: self._has_hung_up
         self._watch()
 
     def on_response_complete(self) -> None:
@@ -122,7 +133,7 @@ class PatientProtocol(H11Protocol):
     def _watch(self) -> None:
         """Let the time run, or stop it; what has come so far does not start it anew."""
         if self.transport.is_closing():
-            self._writing.start()
+            self._await_reader()
         elif self._waits_for_client():
             self._reading.start()
         else:
@@ -140,14 +151,14 @@ class PatientProtocol(H11Protocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the head of the request took too long")
         else:
             self.transport.close()
-        self._writing.start()
+        self._await_reader()
 
     # -- what the client has to take -------------------------------------------------------
 
     def pause_writing(self) -> None:
         """The client is behind."""
         super().pause_writing()
-        self._writing.start()
+        self._await_reader()
 
     def resume_writing(self) -> None:
         """The client has taken most of it."""
@@ -155,10 +166,34 @@ class PatientProtocol(H11Protocol):
         if not self.transport.is_closing():
             self._writing.stop()
 
+    def _await_reader(self) -> None:
+        """Let the time run for what the client has not taken, unless it runs already."""
+        if not self._writing.is_on:
+            self._left_bytes = self._untaken_bytes()
+            self._writing.start()
+
+    def _is_behind(self) -> None:
+        """The time is over: who has taken enough gets it again, and nobody else."""
+        if self._left_bytes - self._untaken_bytes() >= self._least_bytes:
+            self._await_reader()
+        else:
+            self._has_hung_up = True
+            self.transport.abort()
+
+    def _untaken_bytes(self) -> int:
+        """What was written and has not come to the client, as far as that is known here."""
+        left: int = self.transport.get_write_buffer_size()
+        # The system has more of it. It comes for that only after a good part was taken, which is
+        # too rarely to tell a slow client from one that takes nothing.
+        with contextlib.suppress(OSError):
+            socket = self.transport.get_extra_info("socket")
+            left += struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        return left
+
     def timeout_keep_alive_handler(self) -> None:
         """Nothing more was asked."""
         super().timeout_keep_alive_handler()
-        self._writing.start()
+        self._await_reader()
 
     def abort(self) -> None:
         """Close the connection; what was written and not taken is not waited for."""
@@ -206,7 +241,17 @@ class PatientProtocol(H11Protocol):
                 said += self.conn.send(event) or b""
         self.transport.write(said)
         self.transport.close()
-        self._writing.start()
+        self._await_reader()
+
+
+async def _to_the_end(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request; to be cancelled is an end as good as any.
+
+    The task is uvicorn's, which cancels it at the end of its own grace, waits for nothing of it,
+    and would take that for an error of the application.
+    """
+    with contextlib.suppress(asyncio.CancelledError):
+        await app(scope, receive, send)
 
 
 class _Alarm:
@@ -219,6 +264,10 @@ class _Alarm:
         self._time_s = time_s
         self._call = call
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_on(self) -> bool:
+        return self._timer is not None
 
     def start(self) -> None:
         if self._timer is None:

@@ -18,7 +18,7 @@ from object_clerk.gateway import errors
 from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.logs import JsonFormatter, hide_queries, printable
 from object_clerk.gateway.middleware import Accounting, BodyLimit, Concurrency, SlowClients
-from object_clerk.gateway.middleware.scopes import ABORT
+from object_clerk.gateway.middleware.scopes import ABORT, HUNG_UP
 from object_clerk.gateway.server import log_config
 from object_clerk.gateway.settings import GatewaySettings
 
@@ -139,6 +139,73 @@ def test_a_body_that_does_not_come_is_not_stored(swallows: type[Exception] | tup
     assert app.stored == []
 
 
+class Clock:
+    """Goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def ask_in_time(app: ASGIApp, clock: Clock, pieces_: list[tuple[float, Message]]) -> Answer:
+    """The answer to a body of which each piece comes so many seconds after the one before."""
+    coming, taken = iter(pieces_), []
+
+    async def receive() -> Message:
+        pause_s, message = next(coming)
+        clock.now_s += pause_s
+        return message
+
+    async def send(message: Message) -> None:
+        taken.append(message)
+
+    layer = SlowClients(app, 60, clock)
+    asyncio.run(layer(scope_of("PUT"), receive, send))
+    return Answer(taken)
+
+
+def trickle(size: int, pause_s: float, count: int) -> list[tuple[float, Message]]:
+    """A body of so many pieces, each of this size and after this time."""
+    return [(pause_s, message) for message in pieces(*[bytes(size)] * count)]
+
+
+def test_a_body_that_comes_too_slowly_is_not_stored() -> None:
+    """One byte every 59 s would hold a place for years."""
+    app = Storing()
+    answer = ask_in_time(app, Clock(), trickle(1, 59, 1000))
+    assert answer.status == 408
+    assert answer.error == "the body comes at less than 1024 bytes a second: send it again"
+    assert app.stored == []
+
+
+@pytest.mark.parametrize(("size", "is_stored"), [(20 * 1024, True), (20 * 1024 - 1, False)])
+def test_the_least_rate_of_a_body(size: int, *, is_stored: bool) -> None:
+    app = Storing()
+    answer = ask_in_time(app, Clock(), trickle(size, 20, 5))
+    assert answer.status == (200 if is_stored else 408)
+    assert [len(each) for each in app.stored] == [5 * size] * is_stored
+
+
+def test_a_body_has_its_time_before_it_is_too_slow() -> None:
+    """The last piece is welcome in any case, and so is every piece of the first 60 s."""
+    app = Storing()
+    assert ask_in_time(app, Clock(), trickle(1, 12, 6)).status == 200
+    assert ask_in_time(app, Clock(), trickle(1, 12, 7)).status == 408
+
+
+def test_the_time_that_a_store_takes_does_not_make_a_body_slow() -> None:
+    clock = Clock()
+
+    async def storing(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            clock.now_s += 3600
+        await plain(scope, receive, send)
+
+    assert ask_in_time(storing, clock, trickle(1, 1, 10)).status == 200
+
+
 def test_who_reads_on_after_the_time_gets_the_refusal_again() -> None:
     tries: list[Refusal] = []
 
@@ -204,6 +271,35 @@ def test_a_client_that_takes_nothing_is_hung_up_on(
     assert aborted
     (said,) = records()
     assert (said["status"], said["outcome"], said["refused"]) == (200, "aborted", "slow")
+
+
+def test_slow_readers_are_left_to_a_server_that_sees_them(
+    records: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """The application is told when the server has hung up, and not before."""
+    has_hung_up = False
+    sent = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal has_hung_up, sent
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(5):
+            has_hung_up = sent == 3
+            await send({"type": "http.response.body", "body": b"block", "more_body": True})
+            sent += 1
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        async def later(message: Message) -> None:
+            await asyncio.sleep(4 * SHORT_S)
+            await send(message)
+
+        await SlowClients(app, SHORT_S)(scope, receive, later)
+
+    scope = scope_of(extensions={HUNG_UP: lambda: has_hung_up})
+    asyncio.run(ask(Accounting(slow), scope))
+    assert sent == 3
+    (said,) = records()
+    assert (said["outcome"], said["refused"]) == ("aborted", "slow")
 
 
 def test_a_refusal_after_the_answer_has_begun_ends_it() -> None:
@@ -544,14 +640,26 @@ def test_the_end_of_the_connection_after_the_answer_is_ordinary(
     assert records()[0]["outcome"] == "complete"
 
 
-def test_a_request_that_is_cancelled_is_logged(
-    records: Callable[[], list[dict[str, Any]]],
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_that_is_cancelled_is_answered_and_logged(
+    records: Callable[[], list[dict[str, Any]]], *, begun: bool
 ) -> None:
+    """The server cancels what goes on when its grace is over. Whoever cancels gets to know."""
+    got: list[Message] = []
+    aborted: list[bool] = []
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.get_running_loop().create_future()
 
+    async def send(message: Message) -> None:
+        got.append(message)
+
     async def story() -> None:
-        task = asyncio.create_task(ask(Accounting(app)))
+        scope = scope_of(extensions={ABORT: lambda: aborted.append(True)})
+        made: Any = Accounting(app)(scope, plain, send)  # type: ignore[arg-type]
+        task = asyncio.create_task(made)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
@@ -559,7 +667,15 @@ def test_a_request_that_is_cancelled_is_logged(
             await task
 
     asyncio.run(story())
-    assert records()[0]["outcome"] == "aborted"
+    answer, (said,) = Answer(got), records()
+    if begun:
+        assert (answer.status, answer.is_whole, aborted) == (200, False, [True])
+        assert (said["status"], said["outcome"]) == (200, "broken")
+    else:
+        assert (answer.status, answer.is_whole, aborted) == (503, True, [])
+        assert answer.headers["retry-after"] == "1"
+        assert "shut down" in answer.error
+        assert (said["status"], said["outcome"]) == (503, "complete")
 
 
 @pytest.mark.parametrize("format_", [JsonFormatter(), logging.Formatter("%(message)s")])
@@ -604,7 +720,7 @@ def test_nobody_writes_lines_of_the_log_as_text() -> None:
     config = log_config(GatewaySettings(log_format="text"))
     (handler,) = {each["formatter"] for each in config["handlers"].values()}
     made = config["formatters"][handler]
-    formatter: Any = logging.config.DictConfigurator(config).configure_formatter(made)  # type: ignore[attr-defined]
+    formatter: Any = logging.config.DictConfigurator(config).configure_formatter(made)
     forged = "a\x1b[31m\r\n2026-11-22 00:00:00,000 INFO x: forged\x85\u2028"
     try:
         try:

@@ -307,7 +307,7 @@ def test_the_middleware_hangs_up_without_waiting_for_what_was_written(
     app = App()
     with (
         caplog.at_level(logging.INFO),
-        served(Accounting(SlowClients(app, SHORT_S))) as connect,
+        served(Accounting(SlowClients(app, SHORT_S)), idle_timeout_s=SHORT_S) as connect,
         connect() as connection,
     ):
         connection.sendall(b"GET /pieces HTTP/1.1\r\nhost: h\r\n\r\n")
@@ -329,6 +329,24 @@ def test_who_takes_an_answer_in_time_gets_all_of_it() -> None:
         took_s = time.monotonic() - began
     assert took_s > 2 * SHORT_S
     assert size > 200 << 20
+
+
+def test_who_takes_an_answer_slowly_and_steadily_gets_all_of_it() -> None:
+    """One piece takes several times as long as it may lie there without being taken."""
+    idle_timeout_s = 1.0
+    app = Accounting(SlowClients(App(), idle_timeout_s))
+    with (
+        served(app, idle_timeout_s=idle_timeout_s) as connect,
+        connect() as connection,
+    ):
+        connection.sendall(b"GET /piece HTTP/1.0\r\nhost: h\r\n\r\n")
+        began, size = time.monotonic(), 0
+        while time.monotonic() < began + 4 * idle_timeout_s:
+            size += len(connection.recv(128 << 10))
+            time.sleep(0.1)
+        assert size < 32 << 20  # nearly all of it lies there
+        size += len(all_of(connection))
+    assert size > 64 << 20
 
 
 # -- what it is made of --------------------------------------------------------------------

@@ -41,8 +41,8 @@ class Accounting:
     The record of a request has these fields: ``method``, ``route`` (the template), ``path``,
     ``status``, ``bytes_in``, ``bytes_out``, ``elapsed_ms``, ``request_id``, ``trace_id``,
     ``token`` (its name), ``client``, ``refused`` (for *rate*, *concurrency*, *size*, *slow* or
-    *auth*) and ``outcome``: *complete*, *aborted* by the client, or *broken* by an error after the
-    answer had begun.
+    *auth*) and ``outcome``: *complete*, *aborted* by the client, or *broken* by an error, or the
+    end of the server, after the answer had begun.
 
     Args:
         app: what answers.
@@ -68,7 +68,7 @@ class Accounting:
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
             await account.failed(error)
         except asyncio.CancelledError:
-            account.was_aborted = True
+            await account.cancelled()
             raise
         finally:
             said = account.said()
@@ -144,6 +144,15 @@ class _Account:
             await answer.response()(self._scope, self._receive, self.send)
         elif not self._is_complete:
             # To return with half an answer makes the server close the connection.
+            break_off(self._scope)
+
+    async def cancelled(self) -> None:
+        """The server ends, and waits no longer: answer 503, or break the connection off."""
+        if self._status is None and not self.was_aborted:
+            said = "the gateway is being shut down: try again in 1 s"
+            answer = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, said, {"retry-after": "1"})
+            await answer.response()(self._scope, self._receive, self.send)
+        elif not self._is_complete:
             break_off(self._scope)
 
     def said(self) -> dict[str, Any]:

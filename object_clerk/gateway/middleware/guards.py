@@ -7,13 +7,21 @@ Whatever it answers to that, the client gets the refusal.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.middleware.headers import values
-from object_clerk.gateway.middleware.scopes import path_of, state_of
+from object_clerk.gateway.middleware.scopes import (
+    HUNG_UP,
+    LEAST_BYTES_PER_S,
+    path_of,
+    state_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: What tells whether the gateway is well has to answer when it is busy, too.
@@ -83,49 +91,86 @@ class _Exchange:
 class SlowClients:
     """Each piece of a body has to come, and each piece of an answer has to be taken, within a time.
 
+    Besides, a body that takes longer than that time has to come at LEAST_BYTES_PER_S on the whole.
+    What the application takes to read it does not count. Answers are left to the server where that
+    hangs up on slow readers by itself: it sees more of them than whole pieces.
+
     Args:
         app: what answers.
         idle_timeout_s: the time. A server takes some pieces of the answer before the client does.
+        clock: tells seconds.
     """
 
-    def __init__(self, app: ASGIApp, idle_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, idle_timeout_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._app = app
         self._idle_timeout_s = idle_timeout_s
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Timed(scope, receive, send, self._idle_timeout_s).run(self._app)
+        await _Timed(scope, receive, send, self._idle_timeout_s, self._clock).run(self._app)
 
 
 class _Timed(_Exchange):
-    def __init__(self, scope: Scope, receive: Receive, send: Send, idle_timeout_s: float) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        idle_timeout_s: float,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(scope, receive, send, "slow")
         self._idle_timeout_s = idle_timeout_s
+        self._clock = clock
+        self._waited_s = 0.0
+        self._received_bytes = 0
+        self._has_hung_up = scope.get("extensions", {}).get(HUNG_UP)
 
     async def piece(self) -> Message:
+        began = self._clock()
         try:
             async with asyncio.timeout(self._idle_timeout_s):
-                return await self._receive()
+                message = await self._receive()
         except TimeoutError:
             raise self.refuse(
                 408, f"nothing of the body came for {self._idle_timeout_s:g} s: send it again"
             ) from None
+        self._waited_s += self._clock() - began
+        self._received_bytes += len(message.get("body", b""))
+        if message.get("more_body", False) and self._is_too_slow():
+            raise self.refuse(
+                408,
+                f"the body comes at less than {LEAST_BYTES_PER_S} bytes a second: send it again",
+            )
+        return message
+
+    def _is_too_slow(self) -> bool:
+        least = LEAST_BYTES_PER_S * self._waited_s
+        return self._waited_s > self._idle_timeout_s and self._received_bytes < least
 
     async def pass_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":  # goes out with the first piece of the body
             await self._send(message)
             return
         try:
-            async with asyncio.timeout(self._idle_timeout_s):
+            async with asyncio.timeout(None if self._has_hung_up else self._idle_timeout_s):
                 await self._send(message)
         except TimeoutError:
-            state_of(self.scope)["refused"] = self._reason  # Accounting then hangs up
-            raise ConnectionAbortedError(
-                f"nothing of the answer was taken for {self._idle_timeout_s:g} s"
-            ) from None
+            self._hang_up()
+        if self._has_hung_up is not None and self._has_hung_up():
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        state_of(self.scope)["refused"] = self._reason  # Accounting then hangs up
+        raise ConnectionAbortedError(
+            f"nothing, or too little, of the answer was taken for {self._idle_timeout_s:g} s"
+        ) from None
 
 
 class BodyLimit:

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 #: A server that can break a connection off at once says so under this name.
 ABORT = "object_clerk.abort"
 
+#: A server that hangs up on those who read too slowly gives under this name what tells whether it
+#: has done so.
+HUNG_UP = "object_clerk.hung_up"
+
+#: So many bytes a second of a body, or of an answer, are the least, on the whole: whoever is slower
+#: holds a place that others want. A modem of 1990 is faster.
+LEAST_BYTES_PER_S = 1024
+
 
 def state_of(scope: Scope) -> dict[str, Any]:
     """The notes on one request, which the application has as ``request.state``."""
