@@ -108,12 +108,17 @@ def _meaning(
         return KeyNotFound, Failure.FINAL, "there is no such object"
     if status == 400 and "digest" in said.lower():
         return ObjectVerificationException, Failure.INTEGRITY, ""
-    if status == 503 and "retry-after" in headers and wire.MARK not in headers:
+    if status == 503 and _is_untouched(headers):
         return _FAILED, Failure.THROTTLED, "the server is busy"
     if status >= 500:
         return _FAILED, Failure.TRANSIENT, "the server failed, and gave no reason"
     unsaid = "nothing is there" if status == 404 else "the server gave no reason"
     return ObjectClerkOperationException, Failure.FINAL, unsaid
+
+
+def _is_untouched(headers: Mapping[str, str]) -> bool:
+    """Whether a 503 was given before anything was done. Our gateway says so; others say when."""
+    return headers.get(wire.MARK, wire.BUSY) == wire.BUSY and "retry-after" in headers
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

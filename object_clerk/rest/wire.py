@@ -32,13 +32,12 @@ LARGEST_PAGE = 1000
 REPR_DIGEST = "repr-digest"
 _SHA256_FIELD = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):", re.IGNORECASE)
 
-#: The header by which answers below :data:`OBJECTS`, and those to paths that are nothing, say that
-#: they are of this gateway: that an object is missing, or anything else. Without it, a 404 of a
-#: wrong base URL is the 404 of a missing object.
-#: A 503 that has it comes from the store; one without it, and with a Retry-After, was given before
-#: anything was done.
+#: The header by which answers say that they are of this gateway: that an object is missing, that
+#: there are too many requests and nothing was done, or anything else. Without it, a 404 of a wrong
+#: base URL is the 404 of a missing object, and a 503 may have done its work all the same.
 MARK = "x-object-clerk"
 MISSING = "missing"
+BUSY = "busy"
 OURS = "object-clerk"
 
 _SHA256_NAMED = re.compile(r"(?:^|,)\s*sha-256\s*=", re.IGNORECASE)

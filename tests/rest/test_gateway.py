@@ -194,6 +194,18 @@ def test_presigned_urls(store: RestStore) -> None:
     assert store.get("new") == b"by anybody"
 
 
+@pytest.mark.parametrize("path", ["/v1", "/health"])
+def test_a_wrong_base_url(clients: Clients, running: Running, path: str) -> None:
+    store = clients(running.url + path, api_key=running.token)
+    for verb in (store.get, store.delete, store.head, store.open, store.exists, store.presign):
+        with pytest.raises(ObjectClerkException, match="is base_url right"):
+            verb("key")
+    with pytest.raises(ObjectClerkException, match="is base_url right"):
+        store.put("key", b"data")
+    with pytest.raises(ObjectClerkException, match="is base_url right"):
+        list(store.keys())
+
+
 def test_throttling(clients: Clients, tmp_path: Path) -> None:
     """Check 26, against a limit that is real."""
     memory = ObjectStore({"framework": "memory", "root_bucket": "objects"})

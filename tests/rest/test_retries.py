@@ -145,12 +145,20 @@ def test_a_delete_that_was_not_made(store: RestStore, script: Script) -> None:
     script.answers(refusal(429, "slowly"), refusal(404, "there is no such object"))
     with pytest.raises(KeyNotFound):
         store.delete("x")
-    script.answers(reply(503, retry_after="0"), reply(404))
-    with pytest.raises(KeyNotFound):
-        store.delete("x")
     script.answers(lost, reply(404))
     with pytest.raises(KeyNotFound):
         store.get("x")
+
+
+def test_a_delete_that_was_not_begun(store: RestStore, script: Script) -> None:
+    script.answers(reply(503, retry_after="0"), reply(404))
+    with pytest.raises(KeyNotFound):
+        store.delete("x")
+    script.answers(
+        reply(503, retry_after="0", x_object_clerk="busy"), reply(404, x_object_clerk="missing")
+    )
+    with pytest.raises(KeyNotFound):
+        store.delete("x")
 
 
 def test_a_page_is_asked_for_again(clients: Clients, script: Script) -> None:
