@@ -57,7 +57,7 @@ class TestInterrupted:
         raw = cast("Any", store.get_object("key").body).detach()
         raw.close()
         for read in (raw.readall, lambda: raw.read(10)):
-            with pytest.raises(ValueError, match="the body was closed"):
+            with pytest.raises(ValueError, match="the stream was closed"):
                 read()
 
 
@@ -106,7 +106,7 @@ class TestDownloaded:
         body = store.download_object("key", tmp_path / "copy").body
         raw = cast("io.BufferedReader", body).detach()
         raw.close()
-        with pytest.raises(ValueError, match="the body was closed"):
+        with pytest.raises(ValueError, match="the stream was closed"):
             raw.readall()
 
 

@@ -81,6 +81,7 @@ def test_each_store_is_a_world_of_its_own(store: ObjectStore) -> None:
         Capability.BUCKETS,
         Capability.CONDITIONS,
         Capability.METADATA,
+        Capability.RANGES,
     }
     with pytest.raises(TypeError, match="stays in its process"):
         pickle.dumps(store)
