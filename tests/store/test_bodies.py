@@ -106,7 +106,7 @@ class TestDownloaded:
         body = store.download_object("key", tmp_path / "copy").body
         raw = cast("io.BufferedReader", body).detach()
         raw.close()
-        with pytest.raises(ValueError, match="the stream was closed"):
+        with pytest.raises(ValueError, match="the body was closed"):
             raw.readall()
 
 
