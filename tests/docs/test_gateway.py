@@ -16,6 +16,7 @@ from object_clerk.cli.serve import command
 from object_clerk.gateway.app import create_app
 from object_clerk.gateway.settings import GatewaySettings
 from object_clerk.gateway.storage import _FIELDS, TYPES, open_store
+from object_clerk.rest import RestStore
 from object_clerk.store import Framework
 from tests.docs.rst import ROOT, Page, page
 
@@ -103,6 +104,8 @@ def test_the_examples_run_in_their_order(
             assert namespace["data"] == b"Hello, World!"
             assert namespace["keys"] == ["2026/night one.yaml", "my-key"]
             shown = [shell.run(block) for block in others]
+            with RestStore(shell.url, shell.environ["TEST_API_KEY"]) as store:
+                types = {store.head(key).content_type for key in store.keys()}  # noqa: SIM118
         finally:
             process.terminate()
             assert process.wait(PATIENCE_S) == 0
@@ -111,6 +114,10 @@ def test_the_examples_run_in_their_order(
     assert objects.startswith("stores{")
     assert '"size":5' in objects
     assert presigned.endswith(storage)
+    assert types == {"application/octet-stream", "application/yaml"}
+    files = [path for path in shell.place.rglob("*") if path.is_file() and path.name != ".exported"]
+    token = shell.environ["TEST_API_KEY"].encode()
+    assert [path for path in files if token in path.read_bytes()] == []
 
 
 def test_the_example_of_s3_is_one(text: Page, tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def exports(text: str) -> dict[str, str]:
     return dict(w[1].split("=", 1) for w in words if len(w) == 2 and w[0] == "export")
 
 
+def test_variables_of_shell_are_set_before_they_are_used(readme: Page) -> None:
+    lines = [line for _, text in readme.blocks("bash") for line in text.splitlines()]
+    used: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        for name in re.findall(r"\$([A-Z_]+)", line):
+            used.setdefault(name, number)
+    assert "TOKEN" in used
+    for name, number in used.items():
+        assert any(line.split("=")[0] in (name, f"export {name}") for line in lines[:number]), name
+
+
 def test_all_examples_run_in_their_order(
     readme: Page, store: EmbeddedServer, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
