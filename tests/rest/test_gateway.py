@@ -20,6 +20,7 @@ from object_clerk import (
     PreconditionFailed,
     Verdict,
 )
+from object_clerk.events import Event, Retrying
 from object_clerk.exceptions import ObjectClerkException
 from object_clerk.rest import KeyNotFound, RestStore
 from object_clerk.rest.wire import check_rest_key
@@ -241,3 +242,22 @@ def test_any_key_and_any_bytes(store: RestStore, key: str, data: bytes) -> None:
     assert next(store.keys(key)) == key
     store.delete(key)
     assert not store.exists(key)
+
+
+def test_a_delete_while_there_are_too_many_requests(clients: Clients, tmp_path: Path) -> None:
+    """It did nothing, so that there is nothing to delete is no success."""
+    with gateway(tmp_path, max_requests=1) as running, running.connect() as connection:
+        head = f"PUT /objects/a HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {running.token}\r\n"
+        connection.sendall(f"{head}expect: 100-continue\r\ncontent-length: 5\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # it is being answered
+
+        def made_room(event: Event) -> None:
+            if isinstance(event, Retrying):
+                assert event.cause.status == 503
+                connection.sendall(b"hello")
+                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+        store = clients(running.url, api_key=running.token, on_event=made_room)
+        with pytest.raises(KeyNotFound) as caught:
+            store.delete("missing")
+        assert caught.value.attempts == 2

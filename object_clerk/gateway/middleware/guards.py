@@ -18,6 +18,7 @@ from object_clerk.gateway.middleware.scopes import (
     path_of,
     state_of,
 )
+from object_clerk.rest import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +238,9 @@ class Concurrency:
         if self._requests >= self._max_requests:
             state_of(scope)["refused"] = "concurrency"
             refusal = Refusal(
-                503, "too many requests at once: try again in 1 s", {"retry-after": "1"}
+                503,
+                "too many requests at once: try again in 1 s",
+                {"retry-after": "1", wire.MARK: wire.BUSY},
             )
             await refusal.response()(scope, receive, send)
             return
