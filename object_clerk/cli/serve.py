@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -88,6 +89,7 @@ def _serve(settings: GatewaySettings, as_json: bool) -> int:
     from object_clerk.cli.exit_codes import CommandError, ExitCode
     from object_clerk.gateway import server
 
+    others = frozenset(threading.enumerate())
     with server.listen(settings.host, settings.port) as listener, _shared_figures(settings):
         url = server.url_of(listener)
         told = {"type": "listening", "url": url, "workers": settings.workers}
@@ -96,7 +98,9 @@ def _serve(settings: GatewaySettings, as_json: bool) -> int:
         ended_by = server.run(settings, listener)
     if ended_by is None:
         raise CommandError("the gateway could not start; what it logged says why", ExitCode.FAILED)
-    return ExitCode.INTERRUPTED if ended_by == signal.SIGINT else ExitCode.OK
+    code = ExitCode.INTERRUPTED if ended_by == signal.SIGINT else ExitCode.OK
+    server.leave(code, others)
+    return code
 
 
 @contextlib.contextmanager

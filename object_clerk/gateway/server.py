@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import socket
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -14,12 +19,18 @@ from object_clerk.exceptions import ObjectClerkConfigurationException
 from object_clerk.gateway.protocol import protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import FrameType
 
     from object_clerk.gateway.settings import GatewaySettings
 
+log = logging.getLogger(__name__)
+
 #: For so long requests that have begun may go on when the server is asked to end.
 GRACE_S = 30
+
+#: For so long after that threads may tidy up that were uploading.
+_TIDY_S = 3
 
 _APPLICATION = "object_clerk.gateway.app:app"
 
@@ -121,6 +132,27 @@ def log_config(settings: GatewaySettings) -> dict[str, Any]:
     }
 
 
+def leave(code: int, others: Collection[threading.Thread]) -> None:
+    """End the process if threads wait for a store that does not answer; else do nothing.
+
+    Python waits for such threads at its end, for ever. Those that are about to end may do so. A
+    worker needs none of this: uvicorn ends it by the signal that it was sent.
+
+    Args:
+        code: the exit code.
+        others: threads that were there before, and are none of ours.
+    """
+    end = time.monotonic() + _TIDY_S
+    for thread in threading.enumerate():
+        if thread not in others and not thread.daemon:
+            thread.join(max(0, end - time.monotonic()))
+            if thread.is_alive():
+                log.warning("the store does not answer: what was asked of it is given up")
+                logging.shutdown()
+                sys.stdout.flush()
+                os._exit(code)
+
+
 class _Server(uvicorn.Server):
     """Remembers the signal that ended it, where uvicorn would raise it again."""
 
@@ -144,3 +176,9 @@ class _Workers(Multiprocess):
     def handle_term(self) -> None:
         self.ended_by = signal.SIGTERM
         super().handle_term()
+
+    def terminate_all(self) -> None:
+        # Nobody accepts connections any more: who comes now has to know at once.
+        for each in self.sockets:
+            each.close()
+        super().terminate_all()

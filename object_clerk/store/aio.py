@@ -88,13 +88,18 @@ class AsyncObjectStore:
         made._is_ours = True
         return made
 
-    async def close(self) -> None:
-        """Wait for the calls that were begun, and give up threads and connections."""
-        await asyncio.to_thread(self._close)
+    async def close(self, *, wait: bool = True) -> None:
+        """Give up threads and connections.
 
-    def _close(self) -> None:
-        self._uploads.shutdown()
-        self._threads.shutdown()
+        Args:
+            wait: for the calls that were begun. Otherwise they go on in their threads, which Python
+                waits for at its end; those that have not begun are not made.
+        """
+        await asyncio.to_thread(self._close, wait)
+
+    def _close(self, wait: bool) -> None:
+        self._uploads.shutdown(wait=wait)
+        self._threads.shutdown(wait=wait)
         if self._is_ours:
             self.store.close()
 

@@ -53,12 +53,17 @@ class Threads:
             made.add_done_callback(_give_up)
             raise
 
-    def shutdown(self) -> None:
-        """Wait for the calls that were begun, and end the threads."""
+    def shutdown(self, *, wait: bool = True) -> None:
+        """End the threads.
+
+        Args:
+            wait: for the calls that were begun or asked for. Otherwise each thread ends with its
+                call, and calls that wait for a thread are not made.
+        """
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown()
+            pool.shutdown(wait, cancel_futures=not wait)
 
 
 def _give_up(made: Future[Any]) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
 PATIENCE_S = 120
 
 FILES = "stores: {f: {type: AsyncFilesystemStore, config: {root_path: data}}}\nmain: f\n"
+
+#: S3 that takes an hour to answer.
+AWAY = """
+stores:
+  away:
+    type: AsyncBucketStore
+    config:
+      bucket_name: a
+      endpoint_url: {}
+      s3_access_key: a
+      s3_secret_key: b
+      options: {{retry_deadline: 3600, client_config: {{read_timeout: 3600}}}}
+main: away
+"""
 
 
 @pytest.fixture
@@ -77,10 +92,22 @@ class Process:
         return self.process.returncode, errors
 
 
+#: ``object-clerk`` with another grace.
+_WITH_GRACE = """
+import sys
+from object_clerk.cli import main
+from object_clerk.gateway import server
+if __name__ == "__main__":
+    server.GRACE_S = {}
+    sys.exit(main())
+"""
+
+
 @contextlib.contextmanager
-def served(*arguments: str, **variables: str) -> Iterator[Process]:
+def served(*arguments: str, grace_s: float = server.GRACE_S, **variables: str) -> Iterator[Process]:
     made = TokenFile("tokens.json").add("me", 1, ("read", "write", "delete"))
-    command = [sys.executable, "-m", "object_clerk.cli", "serve", "--port", "0", *arguments]
+    Path("with_grace.py").write_text(_WITH_GRACE.format(grace_s), encoding="utf-8")
+    command = [sys.executable, "with_grace.py", "serve", "--port", "0", *arguments]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -377,6 +404,81 @@ class TestServing:
             assert answer.startswith(b"HTTP/1.1 200 ")
             running.process.communicate(timeout=PATIENCE_S)
             assert running.process.returncode == 0
+
+
+def head_of(running: Process, request: str, *headers: str) -> bytes:
+    """The head of a request with the token."""
+    token = running.client.headers["authorization"]
+    lines = [f"{request} HTTP/1.1", "host: h", f"authorization: {token}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def address_of(running: Process) -> tuple[str, int]:
+    url = running.client.base_url
+    return url.host, int(url.port or 0)
+
+
+@contextlib.contextmanager
+def upload(running: Process) -> Iterator[socket.socket]:
+    """An upload of 8 bytes that has begun; none of them is sent."""
+    with socket.create_connection(address_of(running), timeout=PATIENCE_S) as connection:
+        expects = ("expect: 100-continue", "content-length: 8")
+        connection.sendall(head_of(running, "PUT /objects/late", *expects))
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        yield connection
+
+
+class TestTheEnd:
+    def test_an_upload_that_outlives_the_grace_is_told_to_come_again(self, place: Path) -> None:
+        with served(grace_s=0.5) as running, upload(running) as connection:
+            code, errors = running.end(signal.SIGTERM)
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1" in head
+        assert json.loads(body)["error"]["code"] == "503"
+        assert code == 0
+        assert "Traceback" not in errors
+        assert "exception" not in errors
+
+    def test_nobody_waits_for_workers_that_take_no_more(self, place: Path) -> None:
+        (place / "storage.yaml").write_text(FILES, encoding="utf-8")
+        arguments = ("--workers", "2", "--storage-config", "storage.yaml")
+        with served(*arguments) as running, upload(running) as connection:
+            running.process.send_signal(signal.SIGTERM)
+            end = time.monotonic() + PATIENCE_S
+            with pytest.raises(ConnectionRefusedError):  # noqa: PT012 - at some time
+                while time.monotonic() < end:
+                    socket.create_connection(address_of(running), timeout=PATIENCE_S).close()
+                    time.sleep(0.05)
+            assert running.process.poll() is None
+            connection.sendall(b"8 bytes.")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            running.process.communicate(timeout=PATIENCE_S)
+            assert running.process.returncode == 0
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+    def test_a_store_that_does_not_answer_is_not_waited_for(
+        self, place: Path, workers: str, number: signal.Signals, code: int
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            (place / "storage.yaml").write_text(AWAY.format(url), encoding="utf-8")
+            arguments = ("--workers", workers, "--storage-config", "storage.yaml")
+            with (
+                served(*arguments, grace_s=0.5) as running,
+                socket.create_connection(address_of(running), timeout=PATIENCE_S) as reading,
+                socket.create_connection(address_of(running), timeout=PATIENCE_S) as writing,
+            ):
+                reading.sendall(head_of(running, "GET /objects/a"))
+                length = f"content-length: {2 << 20}"
+                writing.sendall(head_of(running, "PUT /objects/b", length) + bytes(2 << 20))
+                silent.settimeout(PATIENCE_S)
+                with silent.accept()[0], silent.accept()[0]:
+                    ended, errors = running.end(number)
+        assert ended == code
+        assert "Traceback" not in errors
+        assert ("what was asked of it is given up" in errors) == (workers == "1")
 
 
 def test_answers_are_not_held_back() -> None:

@@ -405,6 +405,31 @@ class TestCancellation:
         run(story())
         assert made == ["first", "third"]
 
+    def test_close_need_not_wait(self) -> None:
+        """What was begun goes on, what was not begun is not made."""
+        gate, made = Gate(), []
+
+        class Store(ObjectStore):
+            def head_object(self, key: str, *args: Any, **options: Any) -> Any:
+                gate.pass_through()
+                made.append(key)
+
+        async def story() -> None:
+            store = AsyncObjectStore(Store(MEMORY), max_threads=1)
+            begun = asyncio.create_task(store.head_object("begun"))
+            await gate.is_reached()
+            waiting = asyncio.create_task(store.head_object("waiting"))
+            await asyncio.sleep(0)
+            await store.close(wait=False)
+            assert made == []
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            gate.opened.set()
+            await begun
+            assert made == ["begun"]
+
+        run(story())
+
     def test_object_that_was_opened_for_nobody_is_closed(self) -> None:
         gate, opened = Gate(), []
 
