@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RequestError,
     )
     from object_clerk.session.metadata import (
+        Compression,
         ExpirationPolicy,
         Metadata,
         TimeToIdle,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from object_clerk.session.payload import GetResponse
     from object_clerk.session.scope import Scope
     from object_clerk.session.session import Session
-    from object_clerk.session.usecase import Compression, Usecase
+    from object_clerk.session.usecase import Usecase
     from object_clerk.session.utils import guess_mime_type, parse_accept_encoding
 
 __all__ = [
@@ -68,7 +69,7 @@ __all__ = [
 
 _HOMES = {
     "Client": "client",
-    "Compression": "usecase",
+    "Compression": "metadata",
     "ExpirationPolicy": "metadata",
     "ExpiryExtensionRejected": "errors",
     "GetResponse": "payload",

@@ -292,7 +292,7 @@ def read_token(
         raise AuthError(401, "the token has an issuer that is not known here")
     match given:
         case {"res": {**res}, "permissions": [*permissions]}:
-            scopes = {name: value for name, value in res.items() if isinstance(value, str)}
+            scopes = {str(name): value for name, value in res.items() if isinstance(value, str)}
             if _USECASE in scopes and len(scopes) == len(res):
                 known = frozenset(p for p in Permission if p.value in permissions)
                 return Claims(str(kid), scopes.pop(_USECASE), scopes, known)

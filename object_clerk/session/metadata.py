@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from object_clerk.exceptions import ObjectClerkParameterException, ObjectClerkTypeException
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "Compression",
     "ExpirationPolicy",
     "Metadata",
     "TimeToIdle",
@@ -32,6 +33,9 @@ __all__ = [
     "headers_of",
     "metadata_of",
 ]
+
+#: What a put does to the bytes before it sends them.
+Compression: TypeAlias = Literal["zstd", "none"]
 
 #: The media type of an object of which nobody said one.
 OCTETS = "application/octet-stream"

@@ -152,6 +152,12 @@ def error_detail(body: str) -> tuple[str | None, tuple[str, ...]]:
     return None, ()
 
 
+def json_body(value: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """A body of JSON, and the headers that go with it."""
+    body = json.dumps(value).encode()
+    return body, {"content-type": "application/json", "content-length": str(len(body))}
+
+
 def _json(body: str | bytes) -> Any:
     """What is in a body; None if that cannot be understood."""
     try:
