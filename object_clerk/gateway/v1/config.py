@@ -125,7 +125,10 @@ class _Matching(_Model):
         """YAML reads ``org: 42`` as a number; pairs in a list will do as well."""
         if isinstance(given, dict) and (scopes := given.get("scopes")):
             pairs = scopes.items() if isinstance(scopes, dict) else scopes
-            return {**given, "scopes": {str(name): _text(value) for name, value in pairs}}
+            try:
+                return {**given, "scopes": {str(name): _text(value) for name, value in pairs}}
+            except (TypeError, ValueError):
+                raise ValueError("scopes maps names to values") from None
         return given
 
     def fits(self, usecase: str, scopes: Mapping[str, str]) -> bool:

@@ -74,7 +74,7 @@ class Running:
         headers = [(name, value.strip()) for name, _, value in (f.partition(":") for f in fields)]
         return int(status.split()[1]), headers, rest
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """What is in the store."""
         return [each.key for each in self.service.store.store.list_objects()]
 

@@ -72,7 +72,7 @@ class Contract(Ground):
         running.clock.go(microseconds=1)
         assert statuses(running) == (404, 404)
         refused(extend(running, after="1h", **{"from": "now"}), 404)
-        assert running.keys() == [_OBJECT]  # and nobody had to sweep
+        assert running.stored() == [_OBJECT]  # and nobody had to sweep
         put(running, "ttl:1h")
         assert statuses(running) == (204, 200)
 
@@ -128,10 +128,10 @@ class Contract(Ground):
         info = running.service.store.store.head_object(_OBJECT)
         running.clock.go(minutes=15)
         assert statuses(running) == (204, 200)
-        assert running.keys() == [_OBJECT]
+        assert running.stored() == [_OBJECT]
         running.clock.go(seconds=1)
         assert statuses(running) == (204, 200)
-        assert running.keys() == [_RECORD, _OBJECT]
+        assert running.stored() == [_RECORD, _OBJECT]
         assert expires(running.client.head(path())) == timedelta(hours=1, minutes=15, seconds=1)
         again = running.service.store.store.head_object(_OBJECT)
         assert (again.updated_time, again.metadata) == (info.updated_time, info.metadata)
@@ -141,10 +141,10 @@ class Contract(Ground):
         put(running, "tti:400d")
         running.clock.go(days=1)
         assert statuses(running) == (204, 200)
-        assert running.keys() == [_OBJECT]
+        assert running.stored() == [_OBJECT]
         running.clock.go(seconds=1)
         assert statuses(running) == (204, 200)
-        assert running.keys() == [_RECORD, _OBJECT]
+        assert running.stored() == [_RECORD, _OBJECT]
 
     def test_record_of_another_generation(self, running: Running) -> None:
         """A write begins anew, whatever was read before; and a late reader undoes nothing."""
@@ -276,11 +276,11 @@ class Contract(Ground):
         assert running.client.get(path("b")).status_code == 200
         assert running.client.get(path("c")).status_code == 200
         running.clock.go(minutes=45)
-        before = running.keys()
+        before = running.stored()
         assert sweeper(running, dry_run=True).batch(1000).removed == 1
-        assert running.keys() == before
+        assert running.stored() == before
         assert sweeper(running).batch(1000).removed == 1
-        assert running.keys() == [key for key in before if not key.endswith("/a")]
+        assert running.stored() == [key for key in before if not key.endswith("/a")]
         assert statuses(running, "b") == (204, 200)
         running.clock.go(days=1)
         swept = sweeper(running).batch(1000)
@@ -289,7 +289,7 @@ class Contract(Ground):
             "elsewhere",
             *(f"tests/org.42/project.7/objects/{key}" for key in ["d", "foreign"]),
         ]
-        assert running.keys() == names
+        assert running.stored() == names
 
     def test_sweep_in_batches(self, running: Running) -> None:
         """A few keys at a time, from where the last batch has ended."""
@@ -304,7 +304,7 @@ class Contract(Ground):
             if last is None:
                 break
         assert batches == [(3, 1), (3, 2), (1, 0)]
-        assert len(running.keys()) == 4
+        assert len(running.stored()) == 4
 
     def test_sweep_leaves_what_was_replaced(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
@@ -332,9 +332,9 @@ class Contract(Ground):
         running.clock.go(minutes=30)
         assert statuses(running) == (204, 200)
         running.service.store.store.delete_object(_OBJECT)
-        assert running.keys() == [_RECORD]
+        assert running.stored() == [_RECORD]
         assert sweeper(running).batch(10).removed == 1
-        assert running.keys() == []
+        assert running.stored() == []
 
 
 class TestMemory(InMemory, Contract):
@@ -352,10 +352,10 @@ class TestMemory(InMemory, Contract):
             put(running, None, "stays")
             running.clock.go(hours=1)
             end = time.monotonic() + 120
-            while len(running.keys()) > 1:
+            while len(running.stored()) > 1:
                 assert time.monotonic() < end, "nobody sweeps"
                 time.sleep(0.1)
-            assert running.keys() == ["tests/org.42/project.7/objects/stays"]
+            assert running.stored() == ["tests/org.42/project.7/objects/stays"]
 
     def test_readers_and_writers_at_once(self, running: Running) -> None:
         """Reads never bring old bytes or old deadlines back."""

@@ -65,7 +65,7 @@ class Contract(Ground):
         answer = running.client.put(path(key), content=key.encode())
         assert (answer.status_code, answer.json()["key"]) == (200, key)
         assert running.client.get(path(key)).content == key.encode()
-        assert running.keys() == [f"tests/org.42/project.7/objects/{key}"]
+        assert running.stored() == [f"tests/org.42/project.7/objects/{key}"]
 
     def test_put_replaces(self, running: Running) -> None:
         """Line 3: bytes, metadata and the time of creation."""
@@ -159,7 +159,7 @@ class Contract(Ground):
             refused(client.put(path("a"), content=b"", headers={"content-encoding": wrong}), 400)
         client.put(path("b"), content=b"plain", headers={"content-encoding": "identity"})
         assert "content-encoding" not in client.get(path("b")).headers
-        assert len(running.keys()) == 2
+        assert len(running.stored()) == 2
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -173,7 +173,7 @@ class Contract(Ground):
     def test_malformed_headers(self, running: Running, name: str, value: str) -> None:
         """Line 14: 400, and nothing is stored."""
         refused(running.client.put(path(), content=b"content", headers={name: value}), 400)
-        assert running.keys() == []
+        assert running.stored() == []
 
     def test_scopes(self, running: Running) -> None:
         """Lines 17 and 18: they separate, in their order; none is ``_``."""
@@ -187,7 +187,7 @@ class Contract(Ground):
         assert client.get(path("k", "org=1;project=2")).content == b"1"
         assert client.get(path("k", "org%3D1%3Bproject%3D2")).content == b"1"
         assert client.get(path("k", "_")).content == b"3"
-        assert "tests/objects/k" in running
+        assert "tests/objects/k" in running.stored()
 
     @pytest.mark.parametrize(
         "scope",
@@ -198,7 +198,7 @@ class Contract(Ground):
         """Line 18: 400, as text."""
         refused_plainly(running.client.put(path("k", scope), content=b""), 400)
         refused_plainly(running.client.post(f"/v1/objects/tests/{scope}/", content=b""), 400)
-        assert running.keys() == []
+        assert running.stored() == []
 
     @pytest.mark.parametrize(
         "raw", ["/a", "a/../b", "a/%2e%2E/b", "..", "%00", "%ff", "a%C3", "x" * 1025]
@@ -209,7 +209,7 @@ class Contract(Ground):
             status, _, body = running.raw(f"{method} /v1/objects/tests/_/{raw} HTTP/1.1")
             assert status == 400
             assert b"path" in body
-        assert running.keys() == []
+        assert running.stored() == []
 
     def test_key_that_is_too_long_with_its_scope(self, running: Running) -> None:
         """A key may be one, and too long for its scope in the store."""
@@ -234,7 +234,7 @@ class Contract(Ground):
             answer = client.delete(path())
             assert (answer.status_code, answer.content) == (204, b"")
             assert client.get(path()).status_code == 404
-        assert running.keys() == []
+        assert running.stored() == []
 
     def test_head(self, client: httpx2.Client) -> None:
         """Line 21: 204, and what GET says."""
@@ -283,7 +283,7 @@ class Contract(Ground):
         refused(put("repr-digest", f"sha-256=:{zero}:"), 400, "digest")
         refused(put("content-md5", base64.b64encode(bytes(16)).decode()), 400, "digest")
         refused(put("x-oc-content-sha256", "0" * 64), 400, "x-oc-content-sha256")
-        assert running.keys() == []
+        assert running.stored() == []
         assert put("content-md5", md5).status_code == 200
         assert put("x-oc-content-sha256", hashlib.sha256(content).hexdigest()).status_code == 200
         assert client.head(path()).headers["x-oc-content-sha256"] == (
@@ -300,7 +300,7 @@ class Contract(Ground):
             sha = base64.b64encode(hashlib.sha256(content).digest()).decode()
             assert running.client.head(path()).headers["repr-digest"] == f"sha-256=:{sha}:"
         running.client.delete(path())
-        assert running.keys() == []
+        assert running.stored() == []
 
     def test_content_is_compared(self, running: Running) -> None:
         """What is compressed is looked into, if its digest is said."""
@@ -317,7 +317,7 @@ class Contract(Ground):
         refused(put(frame[:-5], sha), 400, "zstd")
         refused(put(b"nonsense", sha), 400, "zstd")
         refused(put(b"", sha), 400, "zstd")
-        assert running.keys() == []
+        assert running.stored() == []
         assert put(frame, sha).status_code == 200
         assert running.client.head(path()).headers["x-oc-content-sha256"] == sha
 
@@ -336,7 +336,7 @@ class Contract(Ground):
                 connection.sendall(said.encode() + rest)
         assert running.client.put(path("b"), content=b"").status_code == 200
         assert running.client.get(path()).content == b"old"
-        assert len(running.keys()) == 2
+        assert len(running.stored()) == 2
 
     def test_many_at_once(self, running: Running) -> None:
         """Line 35: nothing is lost or mixed up."""
@@ -355,7 +355,7 @@ class Contract(Ground):
         for thread in threads:
             thread.join(60)
         assert wrong == []
-        assert len(running.keys()) == 100
+        assert len(running.stored()) == 100
 
 
 class TestMemory(InMemory, Contract):
