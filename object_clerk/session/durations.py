@@ -127,7 +127,8 @@ def format_duration(delta: timedelta) -> str:
     """
     if delta < _ZERO:
         raise ObjectClerkParameterException("a duration cannot be negative")
-    minutes, seconds = divmod(-(-delta // timedelta(seconds=1)), 60)
+    whole, rest = divmod(delta, timedelta(seconds=1))
+    minutes, seconds = divmod(whole + bool(rest), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     steps = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
