@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from object_clerk._version import __version__
 from object_clerk.exceptions import ObjectClerkException
 from object_clerk.gateway.errors import Refusal
-from object_clerk.gateway.v1 import expiry, objects
+from object_clerk.gateway.v1 import batch, expiry, multipart, objects, resumable
 from object_clerk.gateway.v1.errors import Problem
 from object_clerk.gateway.v1.places import Place
 from object_clerk.rest.wire import error_message
@@ -53,6 +53,21 @@ _OPERATIONS: dict[tuple[str, str, bool], tuple[Handler, Permission | None]] = {
     ("objects", "HEAD", True): (objects.head, _READ),
     ("objects", "DELETE", True): (objects.delete, _DELETE),
     ("objects", "PATCH", True): (expiry.patch, _WRITE),
+    ("objects:multipart", "POST", False): (multipart.initiate, _WRITE),
+    ("objects:multipart", "PUT", True): (multipart.initiate, _WRITE),
+    ("objects:multipart", "DELETE", True): (multipart.abort, _WRITE),
+    ("objects:multipart:parts", "PUT", True): (multipart.put_part, _WRITE),
+    ("objects:multipart:parts", "GET", True): (multipart.list_parts, _WRITE),
+    ("objects:multipart:complete", "POST", True): (multipart.complete, _WRITE),
+    ("objects:batch", "POST", False): (batch.batch, None),
+}
+
+#: The same, for those that a parameter of the query makes something else.
+_BY_QUERY: dict[tuple[str, str, bool], tuple[Handler, Permission | None]] = {
+    ("upload_type", "POST", False): (resumable.create, _WRITE),
+    ("upload_type", "PUT", True): (resumable.create, _WRITE),
+    ("session", "PUT", True): (resumable.put_chunk, _WRITE),
+    ("session", "DELETE", True): (resumable.cancel, _WRITE),
 }
 
 _FAMILIES = frozenset(family for family, _, _ in _OPERATIONS)
@@ -106,15 +121,30 @@ class Api(BaseRoute):
         limits.admit(place.usecase, place.scopes, str(place.scope), service)
         if Capability.METADATA not in self._service.store.store.client.capabilities:
             raise Problem(501, "the store behind this server keeps no metadata")
-        if (family, request.method, has_key) not in _OPERATIONS:
-            allowed = sorted(m for f, m, k in _OPERATIONS if (f, k) == (family, has_key))
-            status = 405 if allowed else 404
-            headers = {"allow": ", ".join(allowed)} if allowed else None
-            raise Problem(status, "there is no such operation", headers=headers)
-        handler, permission = _OPERATIONS[family, request.method, has_key]
+        handler, permission = _operation(request, family, has_key)
         if permission is not None:
             self._service.doors.check(request, place, permission)
         return await handler(self._service, request, place)
+
+
+def _operation(request: Request, family: str, has_key: bool) -> tuple[Handler, Permission | None]:
+    """What is to be done.
+
+    Raises:
+        Problem: 405 or 404, there is nothing like that.
+    """
+    query, method = request.query_params, request.method
+    if family == "objects":
+        if "session" in query and ("session", method, has_key) in _BY_QUERY:
+            return _BY_QUERY["session", method, has_key]
+        wanted = ("upload_type", method, has_key)
+        if query.get("upload_type") == "resumable" and wanted in _BY_QUERY:
+            return _BY_QUERY[wanted]
+    if (family, method, has_key) in _OPERATIONS:
+        return _OPERATIONS[family, method, has_key]
+    if allowed := sorted(m for f, m, k in _OPERATIONS if (f, k) == (family, has_key)):
+        raise Problem(405, "there is no such method here", headers={"allow": ", ".join(allowed)})
+    raise Problem(404, "there is no such operation")
 
 
 class _Template:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from object_clerk.gateway.errors import Refusal
 
-#: The answers to these have no body, so that nothing is left to read of them.
+#: What these do not find is told without a body.
 _BODILESS = frozenset({"GET", "HEAD"})
 
 
@@ -69,8 +69,8 @@ class Problem(Exception):
 
     def response(self, method: str) -> Response:
         """The answer to a request with this method."""
-        if self.status == 404 and method in _BODILESS:
-            return Response(status_code=404, headers=self.headers)
         if self.is_plain:
             return PlainTextResponse(self.detail, self.status, headers=self.headers)
+        if self.status == 404 and method in _BODILESS:
+            return Response(status_code=404, headers=self.headers)
         return JSONResponse(self.to_json(), self.status, headers=self.headers)

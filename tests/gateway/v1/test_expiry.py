@@ -13,6 +13,7 @@ import pytest
 from object_clerk.gateway.v1.deadlines import Deadlines, LostRace
 from object_clerk.gateway.v1.expiry import _TRIES
 from object_clerk.gateway.v1.sweeper import Sweeper
+from object_clerk.testing.store import Gap
 from tests.gateway.v1.grounds import Ground, InFiles, InMemory, InS3
 from tests.gateway.v1.running import path, serving
 from tests.gateway.v1.test_objects import refused
@@ -239,10 +240,10 @@ class Contract(Ground):
         assert lost == _TRIES
 
     def test_reader_against_an_extension(
-        self, running: Running, monkeypatch: pytest.MonkeyPatch
+        self, running: Running, monkeypatch: pytest.MonkeyPatch, can_condition: bool
     ) -> None:
         """A reader who saw an old deadline does not undo a new one."""
-        if not self.has_conditions(running):
+        if not can_condition:
             pytest.skip("this server ignores conditions")
         put(running, "tti:1h")
         running.clock.go(minutes=30)
@@ -257,7 +258,8 @@ class Contract(Ground):
         assert running.client.get(path()).status_code == 200
         assert expires(running.client.head(path())) == timedelta(hours=9)
 
-    def has_conditions(self, running: Running) -> bool:
+    @pytest.fixture
+    def can_condition(self) -> bool:
         return True
 
     # -- sweeping --------------------------------------------------------------------------
@@ -389,11 +391,6 @@ class TestFilesystem(InFiles, Contract):
 
 
 class TestS3(InS3, Contract):
-    @pytest.fixture(autouse=True)
-    def _gaps(self, gaps: frozenset[Any]) -> None:
-        self.gaps = gaps
-
-    def has_conditions(self, running: Running) -> bool:
-        from object_clerk.testing.store import Gap
-
-        return not self.gaps & {Gap.IF_ABSENT, Gap.IF_MATCH}
+    @pytest.fixture
+    def can_condition(self, gaps: frozenset[Gap]) -> bool:
+        return not gaps & {Gap.IF_ABSENT, Gap.IF_MATCH}
