@@ -10,6 +10,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+__all__ = ["ZSTD", "Compressor", "Decompressor", "FrameError", "compressed", "decompressed", "zstd"]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

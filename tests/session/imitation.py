@@ -9,12 +9,14 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from tests.session.raw import Request, answer, title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 KEPT = ("content-type", "content-encoding")
 KEPT_PREFIXES = ("x-sn-", "x-snme-")
@@ -57,12 +59,14 @@ class Imitation:
             early = self.before(request)
             return early if early is not None else self._routed(request)
 
-    def _answer(self, status: int, body: Any = b"", headers: Mapping[str, str] | None = None) -> Any:
+    def _answer(
+        self, status: int, body: Any = b"", headers: Mapping[str, str] | None = None
+    ) -> Any:
         return answer(status, body, (title if self._titled else dict)(dict(headers or {})))
 
     def _routed(self, request: Request) -> Any:
-        query = {name: values[0] for name, values in
-                 parse_qs(request.target.partition("?")[2], keep_blank_values=True).items()}  # fmt: skip
+        given = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
+        query = {name: values[0] for name, values in given.items()}
         _, _, kind, usecase, scopes, key = [*request.path.split("/", 5), ""][:6]
         if kind != "objects":
             return self._multipart(request, kind.removeprefix("objects:"), unquote(key), query)

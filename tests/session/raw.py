@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 #: Ends a hang, nothing else.
 PATIENCE_S = 30
 
-Reply = "bytes | Iterable[bytes] | None"
-
 
 @dataclasses.dataclass
 class Request:
@@ -29,6 +27,7 @@ class Request:
         headers: names in lower case.
         body: without its framing.
         whole: whether the body came to its end.
+        size: how many bytes of it came.
     """
 
     method: str
@@ -36,6 +35,7 @@ class Request:
     headers: dict[str, str]
     body: bytes = b""
     whole: bool = True
+    size: int = 0
 
     @property
     def path(self) -> str:
@@ -51,9 +51,24 @@ class RawServer:
 
     An answer is a whole one, with its head; the connection is kept if the client wants to, unless
     the answer is in pieces.
+
+    Args:
+        answer: what is sent.
+        family: of addresses.
+        keep: whether bodies are kept, or only counted.
+        early: sent before the body is read, instead of an answer.
     """
 
-    def __init__(self, answer: Callable[[Request], Any], family: int = socket.AF_INET) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], Any],
+        family: int = socket.AF_INET,
+        *,
+        keep: bool = True,
+        early: bytes = b"",
+    ) -> None:
+        self._keep = keep
+        self._early = early
         self.requests: list[Request] = []
         self.connections = 0
         self._answer = answer
@@ -103,9 +118,10 @@ class RawServer:
                 line, headers = head
                 method, target, _ = line.split(" ", 2)
                 request = Request(method, target, {n.lower(): v for n, v in headers})
-                request.body, request.whole = _body(reader, headers)
+                connection.sendall(self._early)
+                _take_body(request, reader, headers, keep=self._keep)
                 self.requests.append(request)
-                answer = self._answer(request)
+                answer = None if self._early else self._answer(request)
                 if answer is None:
                     return
                 if isinstance(answer, bytes):
@@ -123,7 +139,7 @@ def _head(reader: Any) -> tuple[str, wire.Headers] | None:
         return None
 
 
-def _body(reader: Any, headers: wire.Headers) -> tuple[bytes, bool]:
+def _take_body(request: Request, reader: Any, headers: wire.Headers, *, keep: bool) -> None:
     taken = bytearray()
     try:
         if wire.is_chunked(headers):
@@ -131,10 +147,12 @@ def _body(reader: Any, headers: wire.Headers) -> tuple[bytes, bool]:
         else:
             blocks = wire.read_sized(reader, wire.content_length(headers) or 0)
         for block in blocks:
-            taken += block
+            request.size += len(block)
+            if keep:
+                taken += block
     except (wire.WireError, OSError):
-        return bytes(taken), False
-    return bytes(taken), True
+        request.whole = False
+    request.body = bytes(taken)
 
 
 def answer(
@@ -157,9 +175,7 @@ def answer(
 
 def chunked(status: int, pieces: Iterable[bytes], headers: dict[str, str] | None = None) -> bytes:
     """The bytes of an answer that is chunked."""
-    head = answer(
-        status, headers={"transfer-encoding": "chunked", **(headers or {})}, length=False
-    )
+    head = answer(status, headers={"transfer-encoding": "chunked", **(headers or {})}, length=False)
     return head + b"".join(wire.encode_chunks(iter(pieces)))
 
 

@@ -130,12 +130,16 @@ def test_what_headers_cannot_carry() -> None:
         headers_of(Metadata(content_type=None))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("good", ["a/b", "text/html;charset=utf-8", 'm/x; b="a \\" ;"; c=d', "a/b;"])
+@pytest.mark.parametrize(
+    "good", ["a/b", "text/html;charset=utf-8", 'm/x; b="a \\" ;"; c=d', "a/b;"]
+)
 def test_media_types(good: str) -> None:
     assert check_content_type(good) == good
 
 
-@pytest.mark.parametrize("bad", ["", "a", "a/", "/b", "a b/c", "a/b; c", "a/b\n", "ä/b", 'a/b; c="'])
+@pytest.mark.parametrize(
+    "bad", ["", "a", "a/", "/b", "a b/c", "a/b; c", "a/b\n", "ä/b", 'a/b; c="']
+)
 def test_what_is_no_media_type(bad: str) -> None:
     with pytest.raises(ValueError, match="media type"):
         check_content_type(bad)
