@@ -104,8 +104,6 @@ class Api(BaseRoute):
             response = await self._answer(request)
         except Problem as problem:
             response = problem.response(request.method)
-        except Refusal as refusal:
-            response = Problem.of(refusal).response(request.method)
         except ObjectClerkException as error:
             response = Problem.of(Refusal.of(error)).response(request.method)
         except ClientDisconnect:

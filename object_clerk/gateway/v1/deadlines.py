@@ -16,12 +16,12 @@ from object_clerk.exceptions import (
     ObjectClerkException,
     ObjectNotFoundException,
     PreconditionFailed,
+    UnsupportedError,
 )
 from object_clerk.gateway.v1.places import DEADLINES
 from object_clerk.gateway.v1.stored import deadline
 from object_clerk.rest.wire import rfc3339
 from object_clerk.session.metadata import TimeToIdle
-from object_clerk.store.models import Capability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,15 +113,14 @@ class Deadlines:
             LostRace: somebody else has just done so.
         """
         record = {"generation": stored.generation, "deadline": rfc3339(moment)}
-        options: dict[str, Any] = {}
-        if Capability.CONDITIONS in self._store.client.capabilities:
-            options = {"if_absent": True} if found.etag is None else {"if_match": found.etag}
+        content, at = json.dumps(record).encode(), place.beside(DEADLINES)
+        condition: dict[str, Any] = {"if_match": found.etag} if found.etag else {"if_absent": True}
         try:
-            self._store.put_object_v2(
-                json.dumps(record).encode(), place.beside(DEADLINES), **options
-            )
+            self._store.put_object_v2(content, at, **condition)
         except (PreconditionFailed, ObjectNotFoundException) as error:
             raise LostRace from error
+        except UnsupportedError:  # the last one wins there
+            self._store.put_object_v2(content, at)
 
 
 def _read(content: bytes) -> tuple[str, datetime | None]:

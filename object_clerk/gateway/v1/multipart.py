@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import logging
 import re
 import secrets
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from object_clerk.exceptions import ObjectClerkException
 from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.v1.bodies import Checks, Incoming, read_json
 from object_clerk.gateway.v1.errors import Problem
-from object_clerk.gateway.v1.uploads import Piece, Upload
+from object_clerk.gateway.v1.uploads import Piece, Upload, forget
 from object_clerk.session import wire
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
     from object_clerk.gateway.v1.places import Place
     from object_clerk.gateway.v1.service import Service
-
-log = logging.getLogger(__name__)
 
 _KIND = "multipart"
 
@@ -89,11 +86,11 @@ async def put_part(service: Service, request: Request, place: Place) -> Response
     marker = f"{begin}{checks.md5}-{checks.size}-{name}"
     await service.store.put_object_v2(b"", marker)
     if not await upload.is_there(service):
-        await _forget(service, data, marker)
+        await forget(service, data, marker)
         raise Problem(404, "the upload was ended meanwhile")
     for other in await _parts(service, upload, begin):
         if other.marker != marker:
-            await _forget(service, other.marker, other.piece.at)
+            await forget(service, other.marker, other.piece.at)
     return JSONResponse({"etag": checks.md5})
 
 
@@ -215,11 +212,3 @@ async def _parts(service: Service, upload: Upload, prefix: str) -> list[_Part]:
 def _latest(parts: Sequence[_Part]) -> dict[int, _Part]:
     """For each number the part that came last."""
     return {part.number: part for part in sorted(parts, key=lambda part: part.came)}
-
-
-async def _forget(service: Service, *keys: str) -> None:
-    for key in keys:
-        try:
-            await service.store.delete_object(key)
-        except ObjectClerkException as error:
-            log.warning("a replaced part was not deleted: %s", error)

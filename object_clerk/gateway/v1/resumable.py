@@ -1,23 +1,25 @@
 """Resumable uploads: chunks one after the other, and a server that knows how far it got.
 
-A chunk is stored whole or not at all, below ``chunks/`` under its offset. How far the upload got
-is what these say, and nothing else.
+The bytes of a chunk are below ``data/``, whole or not at all; that they are a chunk is said by the
+key of an empty object below ``chunks/``, which has offset, size and MD5 in it. How far the upload
+got is what these say, and nothing else. Should two send the same upload at once, there may be two
+chunks of one offset; their bytes are the same, so either will do.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
+import re
+import secrets
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from object_clerk.exceptions import DestinationExists, ObjectClerkException
 from object_clerk.gateway.v1.bodies import Checks, Incoming
 from object_clerk.gateway.v1.errors import Problem
-from object_clerk.gateway.v1.uploads import CANCELLED, DONE, Piece, Upload
+from object_clerk.gateway.v1.sweeper import remove_pieces
+from object_clerk.gateway.v1.uploads import CANCELLED, DONE, Piece, Upload, forget
 from object_clerk.session import wire
-from object_clerk.store.models import Capability
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
     from object_clerk.gateway.v1.places import Place
     from object_clerk.gateway.v1.service import Service
 
-log = logging.getLogger(__name__)
-
 _KIND = "resumable"
 
 #: So many chunks make an object, at most.
 MOST_CHUNKS = 10_000
+
+_MARKER = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9a-f]{32})-([0-9a-f]{32})")
 
 #: Headers of a chunk that are of its own bytes.
 _OF_A_CHUNK = ("content-md5", "content-digest")
@@ -70,12 +72,13 @@ async def put_chunk(service: Service, request: Request, place: Place) -> Respons
     elif len(chunks) >= MOST_CHUNKS:
         raise Problem(400, f"an upload has at most {MOST_CHUNKS} chunks: send larger ones")
     elif size:
-        chunks.append(await _store(service, request, upload, offset))
-        got = offset + size
+        await _store(service, request, upload, offset)
+        chunks = await _chunks(service, upload)
+        got = sum(chunk.size for chunk in chunks)
     if got < upload.length:
         return Response(status_code=204, headers={wire.UPLOAD_OFFSET: str(got)})
     told = await upload.assemble(service, chunks)
-    await _end(service, upload, chunks, DONE)
+    await _end(service, upload, DONE)
     return JSONResponse(told, 201)
 
 
@@ -83,35 +86,28 @@ async def cancel(service: Service, request: Request, place: Place) -> Response:
     """Give an upload up."""
     upload = await _upload(service, request, place)
     if upload.state != DONE:
-        await _end(service, upload, await _chunks(service, upload), CANCELLED)
+        await _end(service, upload, CANCELLED)
     return Response(status_code=204)
 
 
-async def _store(service: Service, request: Request, upload: Upload, offset: int) -> Piece:
+async def _store(service: Service, request: Request, upload: Upload, offset: int) -> None:
     said = {name: request.headers[name] for name in _OF_A_CHUNK if name in request.headers}
     checks = Checks(said, None, 0)
-    at = f"{upload.prefix}chunks/{offset:020}"
+    name = secrets.token_hex(16)
+    data = f"{upload.prefix}data/{name}"
     content = await Incoming(service, upload.place, request, checks).content()
-    is_alone = Capability.CONDITIONS in service.store.store.client.capabilities
-    try:
-        await service.store.put_object_v2(content, at, if_absent=is_alone)
-    except DestinationExists:  # somebody else sends the same upload
-        got = sum(chunk.size for chunk in await _chunks(service, upload))
-        raise _elsewhere(got) from None
+    await service.store.put_object_v2(content, data)
+    marker = f"{upload.prefix}chunks/{offset:020}-{checks.size:020}-{checks.md5}-{name}"
+    await service.store.put_object_v2(b"", marker)
     if not await upload.is_there(service):
-        await service.store.delete_object(at)
+        await forget(service, data, marker)
         raise Problem(410, "the upload was ended meanwhile")
-    return Piece(at, checks.size)
 
 
-async def _end(service: Service, upload: Upload, chunks: list[Piece], state: str) -> None:
+async def _end(service: Service, upload: Upload, state: str) -> None:
     """Keep in mind what became of it, for those who ask again; a sweep forgets it one day."""
     await dataclasses.replace(upload, state=state).note(service)
-    for chunk in chunks:
-        try:
-            await service.store.delete_object(chunk.at)
-        except ObjectClerkException as error:
-            log.warning("a chunk of an upload that ended was not deleted: %s", error)
+    await service.store.call(remove_pieces, service.store.store, upload.prefix)
 
 
 async def _chunks(service: Service, upload: Upload) -> list[Piece]:
@@ -122,9 +118,10 @@ async def _chunks(service: Service, upload: Upload) -> list[Piece]:
         found: list[Piece] = []
         end = 0
         for each in service.store.store.list_objects(prefix):
-            if each.key == f"{prefix}{end:020}":
-                found.append(Piece(each.key, each.size))
-                end += each.size
+            match = _MARKER.fullmatch(each.key.removeprefix(prefix))
+            if match is not None and int(match[1]) == end:
+                found.append(Piece(f"{upload.prefix}data/{match[4]}", int(match[2]), match[3]))
+                end += int(match[2])
         return found
 
     return await service.store.call(listed)

@@ -150,10 +150,15 @@ class Sweeper:
 
 def remove_upload(store: ObjectStore, prefix: str) -> None:
     """Remove all of an upload; its manifest at the end, so that a sweep can finish it."""
+    remove_pieces(store, prefix)
+    store.delete_object(prefix + MANIFEST)
+
+
+def remove_pieces(store: ObjectStore, prefix: str) -> None:
+    """Remove what has come of an upload, and leave its manifest."""
     for each in store.list_objects(prefix):
         if each.key != prefix + MANIFEST:
             store.delete_object(each.key)
-    store.delete_object(prefix + MANIFEST)
 
 
 def _begun(content: bytes) -> datetime | None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
 import secrets
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from object_clerk.exceptions import ObjectNotFoundException, ObjectVerificationException
+from object_clerk.exceptions import (
+    ObjectClerkException,
+    ObjectNotFoundException,
+    ObjectVerificationException,
+)
 from object_clerk.gateway.bodies import SMALL_BYTES, Outgoing
 from object_clerk.gateway.v1 import objects
 from object_clerk.gateway.v1.bodies import Checks
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from object_clerk.gateway.v1.service import Service
+
+log = logging.getLogger(__name__)
 
 #: Headers of the beginning that hold for the object.
 _KEPT = ("x-sn-", "x-snme-", "content-type", "content-encoding", wire.REPR_DIGEST,
@@ -183,3 +190,12 @@ async def _joined(
                 "a piece of an upload is not what it was when it came"
             )
     checks.end()
+
+
+async def forget(service: Service, *keys: str) -> None:
+    """Delete what is not needed any more; if that fails, a sweep does it with the upload."""
+    for key in keys:
+        try:
+            await service.store.delete_object(key)
+        except ObjectClerkException as error:
+            log.warning("a piece of an upload was not deleted: %s", error)

@@ -239,14 +239,22 @@ class Contract(Ground):
         refused(extend(running, after="3h", **{"from": "now"}), 409)
         assert lost == _TRIES
 
+    @pytest.mark.parametrize("has_record", [False, True])
     def test_reader_against_an_extension(
-        self, running: Running, monkeypatch: pytest.MonkeyPatch, can_condition: bool
+        self,
+        running: Running,
+        monkeypatch: pytest.MonkeyPatch,
+        can_condition: bool,
+        has_record: bool,
     ) -> None:
         """A reader who saw an old deadline does not undo a new one."""
         if not can_condition:
             pytest.skip("this server ignores conditions")
         put(running, "tti:1h")
         running.clock.go(minutes=30)
+        if has_record:
+            assert statuses(running) == (204, 200)
+            running.clock.go(minutes=30)
         touch = Deadlines.touch
 
         def late(self: Deadlines, *args: Any) -> None:

@@ -16,11 +16,14 @@ from object_clerk._version import __version__
 from object_clerk.gateway.v1.stored import MOST_BYTES
 from object_clerk.session.zstd import compressed
 from tests.gateway.v1.grounds import Ground, InFiles, InMemory, InS3
-from tests.gateway.v1.running import path
+from tests.gateway.v1.running import path, serving
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx2
 
+    from object_clerk.store import ObjectStore
     from tests.gateway.v1.running import Running
 
 _KEYS = ("plain", "a/b/c", "a b", "50%", "50%41x", "a#frag", "a?x=1", "a+b", "ü/ß", "日本", "a;b=c")
@@ -367,6 +370,29 @@ class TestMemory(InMemory, Contract):
         assert set(json.loads(body)) == {"detail"}
         assert ("content-length", str(len(body))) in headers
         assert ("server", f"objectstore/{__version__}") in headers
+
+    @pytest.mark.parametrize("size", [1001, 3 << 20])
+    def test_too_large(
+        self, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        """Also where nobody said before how large it is."""
+        with serving(tmp_path, store, monkeypatch, max_object_bytes=1000) as running:
+            for body in (iter([bytes(size)]), bytes(size)):
+                answer = running.client.put(path(), content=body)
+                refused(answer, 413, "1000")
+                assert answer.headers["server"].startswith("objectstore/")
+            assert running.client.put(path("good"), content=bytes(1000)).status_code == 200
+            assert len(running.stored()) == 1
+
+    def test_slow_client(
+        self, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is told so in the words of /v1, and nothing is stored."""
+        with serving(tmp_path, store, monkeypatch, idle_timeout_s=0.2) as running:
+            status, _, body = running.raw(f"PUT {path()} HTTP/1.1", "Content-Length: 9", body=b"a")
+            assert status == 408
+            assert set(json.loads(body)) == {"detail"}
+            assert running.stored() == []
 
 
 class TestFilesystem(InFiles, Contract):
