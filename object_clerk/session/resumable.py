@@ -135,7 +135,7 @@ class _Upload:
             asked = offset is None
             try:
                 answer = self._send(offset)
-                if wire.UPLOAD_OFFSET not in answer.headers:
+                if answer.status != HTTPStatus.NO_CONTENT:
                     return _understood(answer)
                 offset = self._offset(answer)
             except (HTTPError, RequestError) as error:
@@ -161,7 +161,9 @@ class _Upload:
 
     def _offset(self, answer: Answer) -> int:
         try:
-            offset = wire.parse_count(answer.headers[wire.UPLOAD_OFFSET], wire.UPLOAD_OFFSET)
+            offset = wire.parse_count(
+                answer.headers.get(wire.UPLOAD_OFFSET, ""), wire.UPLOAD_OFFSET
+            )
             if offset > self._size:
                 raise ObjectClerkParameterException("the server has more than there is")
         except ValueError as error:

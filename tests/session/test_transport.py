@@ -339,3 +339,14 @@ def test_a_closed_client() -> None:
         session._client.close()
         with pytest.raises(urllib3.exceptions.ClosedPoolError):
             session.delete("k")
+
+
+def test_what_is_no_tls_is_asked_once() -> None:
+    with RawServer(lambda _: None) as raw:
+        url = raw.url.replace("http:", "https:")
+        kwargs = {"timeout": urllib3.Timeout(connect=5, read=5)}
+        with Client(url, connection_kwargs=kwargs) as client:
+            session = client.session(UC)
+            with pytest.raises(MaxRetryError):
+                session.put(io.BytesIO(b"x"), "k")
+        assert raw.connections == 1
