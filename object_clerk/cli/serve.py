@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_NEEDED = ("fastapi", "limits", "prometheus_client", "pydantic", "uvicorn", "yaml")
+_NEEDED = (
+    "cryptography", "fastapi", "jwt", "limits", "prometheus_client", "pydantic", "uvicorn", "yaml",
+)  # fmt: skip
 
 #: Where prometheus_client keeps what several processes count.
 _FIGURES = "PROMETHEUS_MULTIPROC_DIR"
@@ -59,10 +61,12 @@ def command(check: bool, as_json: bool, **chosen: Any) -> int:
             "install it with: pip install 'object-clerk[gateway]'",
             ExitCode.CONFIGURATION,
         )
+    from object_clerk.gateway import v1
     from object_clerk.gateway.settings import GatewaySettings
     from object_clerk.gateway.storage import open_store
 
     settings = GatewaySettings.load(**chosen)
+    v1.check()
     with open_store(settings) as store:
         tokens = _tokens(settings)
         if check:

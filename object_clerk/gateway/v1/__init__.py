@@ -12,8 +12,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from object_clerk.gateway.v1.access import Doors
 from object_clerk.gateway.v1.api import Api, Dialect
-from object_clerk.gateway.v1.service import Service
+from object_clerk.gateway.v1.config import SessionsConfig
+from object_clerk.gateway.v1.service import Service, now_utc
 from object_clerk.gateway.v1.sweeper import sweep_forever
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-__all__ = ["Service", "install"]
+__all__ = ["Service", "check", "install"]
 
 
 def install(app: FastAPI, service: Service) -> None:
@@ -38,6 +40,15 @@ def install(app: FastAPI, service: Service) -> None:
             yield state
 
     app.router.lifespan_context = sweeping
+
+
+def check() -> None:
+    """Read configuration and keys, so that a mistake is told before anything is served.
+
+    Raises:
+        ObjectClerkConfigurationException: a setting is wrong, or a key cannot be read.
+    """
+    Doors(SessionsConfig.load().auth, now_utc)
 
 
 @contextlib.asynccontextmanager

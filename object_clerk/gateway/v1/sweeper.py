@@ -81,7 +81,9 @@ class Sweeper:
         """
         looked = removed = 0
         last = None
-        for info in self._store.list_objects(start_after=start_after, limit=count):
+        for info in self._store.list_objects(start_after=start_after, limit=count + 1):
+            if looked == count:
+                return Swept(looked, removed, last)
             looked, last = looked + 1, info.key
             try:
                 removed += self._look(info)
@@ -89,7 +91,7 @@ class Sweeper:
                 pass  # somebody else removed it
             except ObjectClerkException as error:
                 log.warning("%s could not be swept: %s", info.key, error)
-        return Swept(looked, removed, last if looked == count else None)
+        return Swept(looked, removed, None)
 
     def _look(self, info: ObjectInfo) -> bool:
         """Remove what a key has, if it is dead."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkException
 from object_clerk.gateway.v1.config import SessionsConfig
 from object_clerk.gateway.v1.errors import Problem
 from object_clerk.gateway.v1.limits import MOST_SCOPES, Limits
 from object_clerk.store import ObjectStore
+from tests.docs.rst import ROOT
 from tests.gateway.v1.running import path, serving
 from tests.gateway.v1.test_objects import refused, refused_plainly
 
@@ -264,3 +267,21 @@ def test_mistakes(variables: dict[str, str], said: str) -> None:
         SessionsConfig.load(variables)
     assert isinstance(caught.value, ObjectClerkConfigurationException)
     assert said in str(caught.value)
+
+
+def names_in(model: type[BaseModel]) -> set[str]:
+    """The names of all fields, those of fields too."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        for each in (field.annotation, *get_args(field.annotation)):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                found |= names_in(each)
+    return found
+
+
+def test_every_setting_is_in_the_docs() -> None:
+    text = (ROOT / "docs" / "sessions_server.rst").read_text()
+    names = names_in(SessionsConfig)
+    assert {"enforce", "key_files", "global_rps", "interval", "service"} <= names
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()

@@ -195,7 +195,7 @@ class Contract(Ground):
         upload = _Multipart(running)
         for number in ("0", "-1", "x", "", "10001", "1.5"):
             refused(upload.put(number, b""), 400, "part_number")
-        for name in ("nothing", "../x", "a/b", "%2e", "x" * 100):
+        for name in ("nothing", "../x", "a/b", "%2e", "x" * 1100):
             upload.query = {"upload_id": name}
             refused(upload.put(1, b""), 404)
         for call in (running.client.get, running.client.put):
