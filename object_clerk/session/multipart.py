@@ -13,7 +13,7 @@ from object_clerk.exceptions import (
 )
 from object_clerk.session import wire
 from object_clerk.session.contents import Contents
-from object_clerk.session.errors import MultipartCompleteError
+from object_clerk.session.errors import MultipartCompleteError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,10 +79,7 @@ class MultipartUpload:
             "put_part", "PUT", wire.MULTIPART_PARTS, {"part_number": part_number}, headers,
             _exactly(source, length),
         )  # fmt: skip
-        try:
-            return wire.Part(part_number, wire.parse_etag(answer.text))
-        except ValueError as error:
-            raise answer.nonsense(error) from error
+        return wire.Part(part_number, answer.parsed(wire.parse_etag))
 
     def list_parts(self) -> list[wire.Part]:
         """The parts that the server has."""
@@ -91,16 +88,13 @@ class MultipartUpload:
         while True:
             query = {"part_number_marker": marker} if marker else {}
             answer = self._ask("list_parts", "GET", wire.MULTIPART_PARTS, query)
-            try:
-                page = wire.PartsPage.from_json(answer.text)
-                following = page.next_part_number_marker
-                if following is not None and following <= marker:
-                    raise ObjectClerkParameterException("the list of parts goes round in circles")
-            except ValueError as error:
-                raise answer.nonsense(error) from error
+            page = answer.parsed(wire.PartsPage.from_json)
             parts += page.parts
+            following = page.next_part_number_marker
             if following is None:
                 return parts
+            if following <= marker:
+                raise RequestError("the list of parts goes round in circles", answer.status)
             marker = following
 
     def complete(self, parts: Iterable[Any]) -> str:
@@ -118,10 +112,7 @@ class MultipartUpload:
         chosen = [each if isinstance(each, wire.Part) else wire.Part(*each) for each in parts]
         body, headers = wire.json_body(wire.parts_json(chosen))
         answer = self._ask("complete", "POST", wire.MULTIPART_COMPLETE, {}, headers, [body])
-        try:
-            outcome = wire.parse_completion(answer.text)
-        except ValueError as error:
-            raise answer.nonsense(error) from error
+        outcome = answer.parsed(wire.parse_completion)
         if isinstance(outcome, wire.MultipartFailed):
             raise MultipartCompleteError(
                 outcome.message, answer.status, answer.text, answer.headers, code=outcome.code

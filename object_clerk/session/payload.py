@@ -175,7 +175,6 @@ class Incoming(io.RawIOBase):
         except Exception as error:
             self._give_up(error)
             raise
-        self._response.release_conn()
         self._done(self.finding, self._size)
         yield last
 

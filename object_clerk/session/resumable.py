@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
 
-from object_clerk.exceptions import ObjectClerkParameterException, ObjectSaveException
+from object_clerk.exceptions import ObjectSaveException
 from object_clerk.session import wire
 from object_clerk.session.errors import RequestError
 from object_clerk.session.metadata import EXPIRATION
@@ -48,16 +48,22 @@ def put(
     file = outgoing.spooled(session._client._spool_dir)
     method, path = ("PUT", session._object(key)) if key else ("POST", session._collection())
     headers = {**headers, **outgoing.headers}
+    begin = {name: value for name, value in headers.items() if name != "content-length"}
+    begin[wire.UPLOAD_LENGTH] = str(outgoing.stored_size)
     with contextlib.closing(file):
         try:
-            started = _begun(session, method, path, headers, outgoing.stored_size)
+            answer = session._asked(method, f"{path}?{_BEGIN}", begin)
         except RequestError as error:
             if error.status != HTTPStatus.NOT_IMPLEMENTED:
                 raise
-            body = _blocks(file, 0, outgoing.stored_size)
-            answer = session._asked(method, path, headers, body)
-            return _understood(answer)
-        return _Upload(session, started, file, outgoing.stored_size).run()
+        else:
+            started = answer.parsed(wire.ResumableStarted.from_json)
+            if started is not None:
+                return _Upload(session, started, file, outgoing.stored_size).run()
+            # An older server behind the same address: the empty object that it made is replaced.
+            method, path = "PUT", session._object(answer.parsed(wire.Stored.from_json).key)
+        body = _blocks(file, 0, outgoing.stored_size)
+        return session._asked(method, path, headers, body).parsed(wire.Stored.from_json)
 
 
 def _known(session: Session, outgoing: Outgoing) -> bool:
@@ -77,32 +83,14 @@ def _known(session: Session, outgoing: Outgoing) -> bool:
             if error.status == HTTPStatus.NOT_IMPLEMENTED:
                 client._resumable = False
             return False  # if it is about something else, the put itself will tell
-        try:
-            started = wire.ResumableStarted.from_json(answer.text)
-            key = wire.Stored.from_json(answer.text).key
-        except ValueError as error:
-            raise answer.nonsense(error) from error
+        started = answer.parsed(wire.ResumableStarted.from_json)
         client._resumable = started is not None
-        target = session._object(key)
+        target = session._object(answer.parsed(wire.Stored.from_json).key)
         if started is not None:
             target += f"?{wire.query({'session': started.session})}"
         with contextlib.suppress(RequestError, HTTPError):
             session._asked("DELETE", target)
     return client._resumable
-
-
-def _begun(
-    session: Session, method: str, path: str, headers: Mapping[str, str], size: int
-) -> wire.ResumableStarted:
-    headers = {name: value for name, value in headers.items() if name != "content-length"}
-    answer = session._asked(method, f"{path}?{_BEGIN}", {**headers, wire.UPLOAD_LENGTH: str(size)})
-    try:
-        started = wire.ResumableStarted.from_json(answer.text)
-        if started is None:
-            raise ObjectClerkParameterException("it has no upload session")
-    except ValueError as error:
-        raise answer.nonsense(error) from error
-    return started
 
 
 class _Upload:
@@ -136,7 +124,7 @@ class _Upload:
             try:
                 answer = self._send(offset)
                 if answer.status != HTTPStatus.NO_CONTENT:
-                    return _understood(answer)
+                    return answer.parsed(wire.Stored.from_json)
                 offset = self._offset(answer)
             except (HTTPError, RequestError) as error:
                 trouble = error
@@ -160,14 +148,10 @@ class _Upload:
         )
 
     def _offset(self, answer: Answer) -> int:
-        try:
-            offset = wire.parse_count(
-                answer.headers.get(wire.UPLOAD_OFFSET, ""), wire.UPLOAD_OFFSET
-            )
-            if offset > self._size:
-                raise ObjectClerkParameterException("the server has more than there is")
-        except ValueError as error:
-            raise answer.nonsense(error) from error
+        text = answer.headers.get(wire.UPLOAD_OFFSET, "")
+        offset = answer.parsed(lambda _: wire.parse_count(text, wire.UPLOAD_OFFSET))
+        if offset > self._size:
+            raise RequestError("the server has more of the upload than there is", answer.status)
         return offset
 
     def _offset_after(self, error: HTTPError | RequestError) -> int | None:
@@ -178,20 +162,14 @@ class _Upload:
         """
         if isinstance(error, RequestError) and error.status is not None:
             if error.status == HTTPStatus.CONFLICT:
-                text = error.headers.get(wire.UPLOAD_OFFSET, "")
-                if text.isdecimal() and text.isascii() and int(text) <= self._size:
-                    return int(text)
+                with contextlib.suppress(ValueError):
+                    text = error.headers.get(wire.UPLOAD_OFFSET, "")
+                    if (offset := wire.parse_count(text, wire.UPLOAD_OFFSET)) <= self._size:
+                        return offset
                 raise error
             if error.status < 500 and error.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise error
         return None
-
-
-def _understood(answer: Answer) -> wire.Stored:
-    try:
-        return wire.Stored.from_json(answer.text)
-    except ValueError as error:
-        raise answer.nonsense(error) from error
 
 
 def _blocks(file: IO[bytes], offset: int, count: int) -> Iterator[bytes]:

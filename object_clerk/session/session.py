@@ -130,10 +130,7 @@ class Session:
         self, method: str, path: str, headers: Mapping[str, str], outgoing: Outgoing
     ) -> wire.Stored:
         answer = self._asked(method, path, {**headers, **outgoing.headers}, outgoing.blocks())
-        try:
-            stored = wire.Stored.from_json(answer.text)
-        except ValueError as error:
-            raise answer.nonsense(error) from error
+        stored = answer.parsed(wire.Stored.from_json)
         if not outgoing.finished:
             raise RequestError(
                 "the server said that all is stored before it had all bytes",
@@ -263,10 +260,7 @@ class Session:
         call = self._call("initiate_multipart_upload", key or None)
         with call.underway():
             answer = self._asked("PUT" if key else "POST", path, headers)
-            try:
-                started = wire.MultipartStarted.from_json(answer.text)
-            except ValueError as error:
-                raise answer.nonsense(error) from error
+            started = answer.parsed(wire.MultipartStarted.from_json)
         call.finished()
         return MultipartUpload(self, started.key, started.upload_id)
 
@@ -334,14 +328,12 @@ class Session:
             raise UnsupportedError("the server sent another range than it was asked for")
         try:
             metadata = described.metadata_of(headers, answer=True)
-            length = _length(headers, partial)
+            length = _length(headers, span)
             digest = None if partial else wire.sha256_in(headers.get(wire.REPR_DIGEST, ""))
             content = headers.get(wire.CONTENT_SHA256)
             known = None if content is None else wire.content_sha256_in(content)
         except ValueError as error:
-            raise RequestError(
-                f"the answer makes no sense: {error}", response.status, "", headers
-            ) from error
+            raise transport.nonsense(error, response.status, headers) from error
         encoding = metadata.compression
         as_stored = not decompress or partial or bool({encoding, "*"} & set(accepted))
         if encoding not in (None, ZSTD) and not as_stored:
@@ -368,10 +360,7 @@ class Session:
             answer = self._simple("head", "HEAD", key)
         except ObjectNotFound:
             return None
-        try:
-            return described.metadata_of(answer.headers, answer=True)
-        except ValueError as error:
-            raise answer.nonsense(error) from error
+        return answer.parsed(lambda _: described.metadata_of(answer.headers, answer=True))
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object. It counts as an access."""
@@ -560,10 +549,16 @@ def _span(begin: int, end: int | None) -> wire.ByteRange | None:
     return wire.ByteRange(begin, None if end is None else end - 1)
 
 
-def _length(headers: Mapping[str, str], partial: bool) -> int | None:
-    """How many bytes come, if the server says it."""
-    if partial:
-        span, _ = wire.parse_content_range(headers.get("content-range", ""))
+def _length(headers: Mapping[str, str], asked: wire.ByteRange | None) -> int | None:
+    """How many bytes come, if the server says it.
+
+    Raises:
+        ObjectClerkParameterException: it does not make sense, or they are not those asked for.
+    """
+    if asked is not None:
+        span, size = wire.parse_content_range(headers.get("content-range", ""))
+        if span.start != asked.first if size is None else span != asked.within(size):
+            raise ObjectClerkParameterException(f"{asked} was asked for, and {span} came")
         return len(span)
     text = headers.get("content-length")
     return None if text is None else wire.parse_count(text, "content-length")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -17,7 +17,9 @@ from object_clerk.session.errors import RequestError, error_of
 from object_clerk.values import check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+_T = TypeVar("_T")
 
 CONNECT_TIMEOUT_S = 0.1
 CONNECT_RETRIES = 3
@@ -48,11 +50,23 @@ class Answer:
         """It as an exception."""
         return error_of(self.status, self.text, self.headers)
 
-    def nonsense(self, error: ValueError) -> RequestError:
-        """It as an exception, because it cannot be understood."""
-        return RequestError(
-            f"the answer makes no sense: {error}", self.status, self.text, self.headers
-        )
+    def parsed(self, parse: Callable[[str], _T]) -> _T:
+        """What its body says.
+
+        Raises:
+            RequestError: it cannot be understood.
+        """
+        try:
+            return parse(self.text)
+        except ValueError as error:
+            raise nonsense(error, self.status, self.headers, self.text) from error
+
+
+def nonsense(
+    error: ValueError, status: int, headers: Mapping[str, str], text: str = ""
+) -> RequestError:
+    """An answer that cannot be understood, as an exception."""
+    return RequestError(f"the answer makes no sense: {error}", status, text, headers)
 
 
 class Transport:

@@ -273,6 +273,12 @@ _BEGUN = "os_kid=my-kid&os_timestamp=2026-01-01T12:00:00Z"
         ("GET", PATH, _resigned(f"{_BEGUN}&os_duration=604801"), 400),
         ("GET", PATH, _resigned(f"{_BEGUN}&os_duration=x"), 400),
         ("GET", PATH, _resigned("os_kid=my-kid&os_timestamp=noon&os_duration=60"), 400),
+        (
+            "GET",
+            PATH,
+            _resigned("os_kid=my-kid&os_timestamp=0001-01-01T00:00:00Z&os_duration=60"),
+            401,
+        ),
         ("GET", PATH, "&".join(["a=1"] * 100), 400),
     ],
 )  # fmt: skip

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from object_clerk.exceptions import ObjectNotFoundException, UnsupportedError
+from object_clerk.exceptions import (
+    ObjectNotFoundException,
+    ObjectVerificationException,
+    UnsupportedError,
+)
 from object_clerk.receipt import Verdict
 from object_clerk.session import (
     Client,
@@ -99,6 +103,9 @@ def test_what_was_compressed_before(double: Server, session: Session) -> None:
     frames = b"".join(compressed([CONTENT])) + b"".join(compressed([b"more"]))
     session.put(frames, "k", precompressed=True)
     assert stored(double, "k")[0] == frames
+    headers = double[1].requests[0].headers
+    assert headers["content-encoding"] == "zstd"
+    assert "x-oc-content-sha256" not in headers  # nobody looked into the frames
     assert session.get("k").payload.read() == CONTENT + b"more"
     for options in ({"compress": True}, {"compression": "zstd"}):
         with pytest.raises(ValueError, match="not compressed again"):
@@ -287,6 +294,9 @@ def test_nonsense_in_the_headers_of_an_answer(headers: dict[str, str]) -> None:
         with pytest.raises(RequestError, match="makes no sense") as caught:
             session.get("k")
         assert caught.value.status == 200
+        if not {"repr-digest", "x-oc-content-sha256"} & headers.keys():
+            with pytest.raises(RequestError, match="makes no sense"):
+                session.head("k")
 
 
 def test_other_encodings() -> None:
@@ -305,7 +315,8 @@ def test_ranges() -> None:
         asked = request.headers.get("range")
         if asked == "bytes=50-":
             return answer(416, {"detail": "no"}, {"Content-Range": "bytes */10"})
-        return answer(206, b"23", {"Content-Range": "bytes 2-3/10", "Content-Encoding": "zstd",
+        said = "bytes 8-9/10" if asked == "bytes=-2" else "bytes 2-3/10"
+        return answer(206, b"23", {"Content-Range": said, "Content-Encoding": "zstd",
                                    "Repr-Digest": "sha-256=:" + "A" * 43 + "=:"})  # fmt: skip
 
     with scripted(part) as (session, raw):
@@ -324,6 +335,31 @@ def test_ranges() -> None:
                 session.get("k", begin=begin, end=end)
         with pytest.raises(TypeError, match="whole number"):
             session.get("k", begin="1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "body", "error"),
+    [
+        ("bytes 2-3/10", b"234", ObjectVerificationException),
+        ("bytes 1-3/10", b"123", RequestError),
+        ("bytes 2-4/10", b"234", RequestError),
+        ("bytes 1-3/*", b"123", RequestError),
+        ("", b"23", RequestError),
+    ],
+)
+def test_a_range_that_is_not_what_was_asked_for(
+    said: str, body: bytes, error: type[Exception]
+) -> None:
+    with (
+        scripted(answer(206, body, {"Content-Range": said})) as (session, _),
+        pytest.raises(error),
+    ):
+        session.get("k", begin=2, end=4).payload.read()
+
+
+def test_the_total_of_a_range_may_be_unknown() -> None:
+    with scripted(answer(206, b"23", {"Content-Range": "bytes 2-3/*"})) as (session, _):
+        assert session.get("k", begin=2, end=4).payload.read() == b"23"
 
 
 def test_a_server_that_knows_no_ranges() -> None:
