@@ -108,6 +108,7 @@ def serving(
     made = GatewaySettings(auth_tokens_file=directory / "tokens.json", **settings)
     app = create_app(made, store)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -111,6 +111,7 @@ class Contract(Ground):
             # Connection is the server's own, and nobody's metadata.
             names = [name for name, _ in headers if name not in ("Connection",)]
             assert names == [name.lower() for name in names]
+            assert (status == 204) != ("content-length" in names)
             servers = [value for name, value in headers if name == "server"]
             assert servers == [f"objectstore/{__version__}"]
 
@@ -267,6 +268,53 @@ class Contract(Ground):
         assert running.client.get("/health").json()["status"] == "healthy"
         assert set(running.client.get("/objects/a").json()) == {"error"}
 
+    @pytest.mark.parametrize("compression", ["identity", "zstd"])
+    def test_ranges(self, client: httpx2.Client, compression: str) -> None:
+        """Line 36: some of the stored bytes, whatever they are."""
+        client.put(path(), content=b"0123456789", headers={"content-encoding": compression})
+        for wanted, found, told in (
+            ("bytes=0-4", b"01234", "0-4"), ("bytes=7-", b"789", "7-9"),
+            ("bytes=-3", b"789", "7-9"), ("bytes=8-99", b"89", "8-9"),
+            ("bytes=-99", b"0123456789", "0-9"), ("bytes=0-", b"0123456789", "0-9"),
+        ):  # fmt: skip
+            with client.stream("GET", path(), headers={"range": wanted}) as answer:
+                assert (answer.status_code, b"".join(answer.iter_raw())) == (206, found)
+            assert answer.headers["content-range"] == f"bytes {told}/10"
+            assert answer.headers["content-length"] == str(len(found))
+            assert answer.headers["accept-ranges"] == "bytes"
+            assert answer.headers["x-sn-size"] == "10"
+        for wanted in ("bytes=10-", "bytes=99-100", "bytes=-0"):
+            answer = client.get(path(), headers={"range": wanted})
+            refused(answer, 416)
+            assert answer.headers["content-range"] == "bytes */10"
+        with client.stream("GET", path(), headers={"range": "bytes=0-1,5-6"}) as answer:
+            assert (answer.status_code, b"".join(answer.iter_raw())) == (200, b"0123456789")
+        for wanted in ("lines=0-4", "bytes=4-0", "bytes=", "bytes=-", "bytes=a-b", "0-4", ""):
+            refused(client.get(path(), headers={"range": wanted}), 400, "range")
+        assert client.get(path("missing"), headers={"range": "bytes=0-1"}).status_code == 404
+        assert client.head(path()).headers["accept-ranges"] == "bytes"
+
+    def test_ranges_of_a_large_object(self, client: httpx2.Client) -> None:
+        """As large as one likes, and the digest is that of the whole."""
+        content = blob(5 << 20)
+        client.put(path(), content=content)
+        whole = client.head(path()).headers["repr-digest"]
+        for begin, end in ((1, 3 << 20), (4 << 20, 5 << 20)):
+            answer = client.get(path(), headers={"range": f"bytes={begin}-{end - 1}"})
+            assert (answer.status_code, answer.content) == (206, content[begin:end])
+            assert answer.headers["repr-digest"] == whole
+        client.put(path("empty"), content=b"")
+        refused(client.get(path("empty"), headers={"range": "bytes=0-"}), 416)
+
+    def test_reader_who_goes(self, running: Running) -> None:
+        """What he did not take is given up, and others are served."""
+        running.client.put(path(), content=bytes(8 << 20))
+        for _ in range(5):
+            with running.connect() as connection:
+                connection.sendall(f"GET {path()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert connection.recv(1000)
+        assert len(running.client.get(path()).content) == 8 << 20
+
     # -- digests ---------------------------------------------------------------------------
 
     @pytest.mark.parametrize("size", [0, 7, 3 << 20])
@@ -370,6 +418,13 @@ class TestMemory(InMemory, Contract):
         assert set(json.loads(body)) == {"detail"}
         assert ("content-length", str(len(body))) in headers
         assert ("server", f"objectstore/{__version__}") in headers
+
+    def test_store_without_metadata(
+        self, running: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It cannot be done there, and that is said."""
+        monkeypatch.setattr(type(running.service.store.store.client), "capabilities", frozenset())
+        refused(running.client.put(path(), content=b""), 501, "metadata")
 
     @pytest.mark.parametrize("size", [1001, 3 << 20])
     def test_too_large(
