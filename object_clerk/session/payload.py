@@ -191,6 +191,7 @@ class Incoming(io.RawIOBase):
         while not self._rest:
             block = next(self._blocks, None)
             if block is None:
+                self._check_end()
                 return 0
             self._rest = memoryview(block)
         view = memoryview(buffer).cast("B")
@@ -201,7 +202,15 @@ class Incoming(io.RawIOBase):
 
     def readall(self) -> bytes:
         """All that is left."""
-        return b"".join([bytes(self._rest), *self._blocks])
+        rest, self._rest = self._rest, memoryview(b"")
+        data = b"".join([rest, *self._blocks])
+        self._check_end()
+        return data
+
+    def _check_end(self) -> None:
+        """Fail again where reading failed before: that must not look like the end."""
+        if self.finding is _UNREAD:
+            raise ObjectVerificationException("reading the object has failed before")
 
     def close(self) -> None:
         """Give the connection back, or close it if bytes are still to come on it."""

@@ -152,6 +152,9 @@ def test_damaged_bytes_never_end_well(headers: dict[str, str], step: int) -> Non
                 came += block
         assert len(came) < len(TEXT)
         assert response.verdict is Verdict.NONE
+        for _ in range(2):  # and it does not look like the end afterwards
+            with pytest.raises(ObjectVerificationException, match="failed before"):
+                response.payload.read(step)
         response.payload.close()
 
 
@@ -220,3 +223,28 @@ def test_a_large_body_comes_in_bounded_memory() -> None:
             tracemalloc.stop()
         assert total == 64 << 20
         assert most < 8 << 20
+
+
+def test_what_is_left_is_given_once() -> None:
+    with scripted(answer(200, TEXT)) as (session, _):
+        payload = session.get("k").payload
+        assert payload.raw.readinto(bytearray(10)) == 10
+        assert payload.read() == TEXT[10:]
+        assert payload.read() == b""
+        assert payload.raw.readall() == b""
+
+
+def test_an_interrupt_does_not_look_like_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(answer(200, TEXT)) as (session, _):
+        payload = session.get("k").payload
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        payload.read(10)
+        monkeypatch.setattr(payload.raw._response, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            payload.read()
+        with pytest.raises(ObjectVerificationException, match="failed before"):
+            payload.read()
+        payload.close()
