@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import weakref
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from object_clerk.exceptions import (
     ObjectClerkException,
@@ -26,6 +26,17 @@ SMALL_BYTES = 1 << 20
 
 #: Streams that a put has read to their end. One that cannot tell where it stands is known by this.
 _sent: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class Readable(Protocol):
+    """A binary file, or what can be read like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+
+
+#: What can be put.
+Given: TypeAlias = bytes | bytearray | memoryview | Readable
 
 
 class Contents:

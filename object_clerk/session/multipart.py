@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from object_clerk.checksum.digest import md5_of
 from object_clerk.exceptions import (
@@ -18,6 +18,7 @@ from object_clerk.session.errors import MultipartCompleteError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from object_clerk.session.contents import Given
     from object_clerk.session.session import Session
     from object_clerk.session.transport import Answer
 
@@ -40,7 +41,7 @@ class MultipartUpload:
 
     def put_part(
         self,
-        contents: bytes | IO[bytes],
+        contents: Given,
         *,
         part_number: int,
         content_length: int | None = None,

@@ -28,12 +28,12 @@ from object_clerk.session.zstd import ZSTD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from typing import IO
 
     import urllib3
 
     from object_clerk.session.auth import Permission, SecretKey
     from object_clerk.session.client import Client
+    from object_clerk.session.contents import Given
     from object_clerk.session.metadata import Compression, ExpirationPolicy
     from object_clerk.session.scope import Scope
     from object_clerk.session.usecase import Usecase
@@ -58,7 +58,7 @@ class Session:
 
     def put(
         self,
-        contents: bytes | IO[bytes],
+        contents: Given,
         key: str | None = None,
         compression: Compression | None = None,
         content_type: str | None = None,

@@ -81,8 +81,9 @@ def test_a_silent_server(verb: str) -> None:
         error = caught.value
         reason = error.reason if isinstance(error, MaxRetryError) else error
         assert isinstance(reason, ReadTimeoutError)
-        assert len(raw.requests) == 1  # it is never asked again
         quiet.set()
+    assert len(raw.requests) <= 1  # it is never asked again; it may not have read the first yet
+    assert raw.connections <= 1
 
 
 def test_a_server_that_falls_silent_within_a_body() -> None:
