@@ -14,12 +14,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
-from starlette.responses import StreamingResponse
-
 from object_clerk.exceptions import ObjectClerkException
 from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.v1 import objects
-from object_clerk.gateway.v1.bodies import Checks, counted
+from object_clerk.gateway.v1.bodies import Checks, Streamed, counted
 from object_clerk.gateway.v1.errors import Problem
 from object_clerk.gateway.v1.forms import Form
 from object_clerk.session import wire
@@ -91,7 +89,7 @@ async def batch(service: Service, request: Request, place: Place) -> Response:
         operations.append(await _take(service, request, place, part))
     boundary = secrets.token_hex(16)
     headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
-    return StreamingResponse(_answer(service, operations, boundary), 200, headers)
+    return Streamed(_answer(service, operations, boundary), 200, headers)
 
 
 async def _limited(request: Request) -> AsyncIterator[bytes]:

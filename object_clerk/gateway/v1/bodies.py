@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from object_clerk.gateway.v1.places import Place
     from object_clerk.gateway.v1.service import Service
 
+#: Larger blocks are hashed in a thread, so that others are served meanwhile.
+_LARGE_BYTES = 128 << 10
+
 
 class Checks:
     """What a client says of its bytes, and whether it is true.
@@ -34,6 +37,7 @@ class Checks:
         headers: Repr-Digest, Content-Digest, Content-MD5 and x-oc-content-sha256, as far as given.
         compression: how the bytes are encoded; None if they are not.
         most: so many bytes may come out of it.
+        with_md5: whether the MD5 is wanted whatever the client says.
 
     Attributes:
         content_sha256: of the content before it was compressed, if the client says it.
@@ -42,7 +46,14 @@ class Checks:
         Problem: 400, a header cannot be understood.
     """
 
-    def __init__(self, headers: Mapping[str, str], compression: str | None, most: int) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        compression: str | None,
+        most: int,
+        *,
+        with_md5: bool = False,
+    ) -> None:
         try:
             self._said = [
                 digest
@@ -50,14 +61,15 @@ class Checks:
                 if (digest := wire.sha256_in(headers.get(name, ""))) is not None
             ]
             content = headers.get(wire.CONTENT_SHA256)
-            self.content_sha256 = content and wire.content_sha256_in(content).hex()
+            self.content_sha256 = None if content is None else wire.content_sha256_in(content).hex()
         except ValueError as error:
             raise Problem.malformed("the digest cannot be read", error) from None
         self._said_md5 = _md5_in(headers)
-        self._content = None
-        if self.content_sha256:
-            self._content = _Expanded(most) if compression else _Plain()
-        self._sha256, self._md5 = hashlib.sha256(), md5()
+        # Nobody looks into what is compressed unless there is something to compare it with.
+        look = compression is not None and self.content_sha256 is not None
+        self._content = _Content(most) if look else None
+        self._sha256 = hashlib.sha256()
+        self._md5 = md5() if with_md5 or self._said_md5 is not None else None
         self.size = 0
 
     @property
@@ -72,17 +84,25 @@ class Checks:
 
     @property
     def md5(self) -> str:
-        """Of what has come so far."""
+        """Of what has come so far, if it was wanted."""
+        assert self._md5 is not None
         return self._md5.hexdigest()
 
     async def take(self, block: bytes) -> None:
         """Look at some bytes."""
-        self._sha256.update(block)
-        self._md5.update(block)
-        self.size += len(block)
-        if self._content is not None:
+        if self._content is None and len(block) <= _LARGE_BYTES:
+            self._take(block)
+        else:
             # In a thread: a few bytes may be a lot when they are decompressed.
-            await asyncio.to_thread(self._content.take, block)
+            await asyncio.to_thread(self._take, block)
+
+    def _take(self, block: bytes) -> None:
+        self._sha256.update(block)
+        self.size += len(block)
+        if self._md5 is not None:
+            self._md5.update(block)
+        if self._content is not None:
+            self._content.take(block)
 
     def end(self) -> None:
         """Compare; there are no more bytes.
@@ -91,30 +111,24 @@ class Checks:
             Problem: 400, they are not what the client says.
         """
         right = all(said == self._sha256.digest() for said in self._said)
-        if not right or self._said_md5 not in (None, self._md5.digest()):
+        if self._said_md5 is not None:
+            right &= self._said_md5.hex() == self.md5
+        if not right:
             raise Problem(400, "the digest of the bytes that came is not the one that was sent")
-        if self._content is not None and self._content.end() != self.content_sha256:
+        content = self.sha256 if self._content is None else self._content.end()
+        if self.content_sha256 not in (None, content):
             raise Problem(400, f"the content's digest is not the one in {wire.CONTENT_SHA256}")
 
 
-class _Plain:
-    """The digest of what is not compressed."""
+class _Content:
+    """The digest of what is in zstd frames.
 
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-
-    def take(self, block: bytes) -> None:
-        self._sha256.update(block)
-
-    def end(self) -> str:
-        return self._sha256.hexdigest()
-
-
-class _Expanded(_Plain):
-    """The digest of what is in zstd frames."""
+    Args:
+        most: so many bytes may be in them.
+    """
 
     def __init__(self, most: int) -> None:
-        super().__init__()
+        self._sha256 = hashlib.sha256()
         self._frames = Decompressor()
         self._left = most
 
@@ -124,7 +138,7 @@ class _Expanded(_Plain):
                 self._left -= len(piece)
                 if self._left < 0:
                     raise Problem(400, "the content is larger than an object may be")
-                super().take(piece)
+                self._sha256.update(piece)
         except FrameError as error:
             raise Problem.malformed("the payload is not zstd", error) from None
 
@@ -133,7 +147,7 @@ class _Expanded(_Plain):
             self._frames.finish()
         except FrameError as error:
             raise Problem.malformed("the payload is not zstd", error) from None
-        return super().end()
+        return self._sha256.hexdigest()
 
 
 class Incoming:
@@ -179,8 +193,25 @@ class Incoming:
             yield block
 
 
-class Payload(StreamingResponse):
-    """The bytes of an object, counted, and given up whatever becomes of the connection."""
+class Streamed(StreamingResponse):
+    """An answer in pieces, whose end is reached whatever becomes of the connection."""
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes], status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(pieces, status, headers)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._pieces.aclose()
+
+
+class Payload(Streamed):
+    """The bytes of an object, counted."""
 
     def __init__(
         self,
@@ -190,16 +221,14 @@ class Payload(StreamingResponse):
         status: int,
         headers: Mapping[str, str],
     ) -> None:
-        self._counted = counted(service, place, out)
+        super().__init__(counted(service, place, out), status, headers)
         self._store, self._out = service.store, out
-        super().__init__(self._counted, status, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self._counted.aclose()
             # A generator that never began does not end either.
             await self._store.call(self._out.close)
 

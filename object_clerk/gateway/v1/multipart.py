@@ -16,17 +16,17 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from object_clerk.exceptions import ObjectClerkException
 from object_clerk.gateway.errors import Refusal
-from object_clerk.gateway.v1.bodies import Checks, Incoming, read_json
+from object_clerk.gateway.v1.bodies import Checks, Incoming, Streamed, read_json
 from object_clerk.gateway.v1.errors import Problem
 from object_clerk.gateway.v1.uploads import Piece, Upload, forget
 from object_clerk.session import wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -78,7 +78,7 @@ async def put_part(service: Service, request: Request, place: Place) -> Response
     if "content-length" not in request.headers:
         raise Problem(400, "a part needs a Content-Length")
     said = {name: request.headers[name] for name in _OF_A_PART if name in request.headers}
-    checks = Checks(said, None, 0)
+    checks = Checks(said, None, 0, with_md5=True)
     name = secrets.token_hex(16)
     data, begin = f"{upload.prefix}data/{name}", f"{upload.prefix}parts/{number:05}/"
     content = await Incoming(service, place, request, checks).content()
@@ -124,7 +124,7 @@ async def complete(service: Service, request: Request, place: Place) -> Response
     if not wanted:
         raise Problem(422, "the body lists no parts")
     answer = _patiently(_completed(service, upload, wanted))
-    return StreamingResponse(answer, media_type="application/json")
+    return Streamed(answer, 200, {"content-type": "application/json"})
 
 
 async def _completed(
@@ -166,7 +166,7 @@ async def _chosen(
     return pieces
 
 
-async def _patiently(work: Coroutine[Any, Any, dict[str, object]]) -> AsyncIterator[bytes]:
+async def _patiently(work: Coroutine[Any, Any, dict[str, object]]) -> AsyncGenerator[bytes]:
     """Blanks until there is something to say, and then that."""
     task = asyncio.create_task(work)
     try:
@@ -175,6 +175,7 @@ async def _patiently(work: Coroutine[Any, Any, dict[str, object]]) -> AsyncItera
         yield json.dumps(task.result()).encode()
     finally:
         task.cancel()
+        await asyncio.wait((task,))
 
 
 async def _upload(service: Service, request: Request, place: Place) -> Upload:

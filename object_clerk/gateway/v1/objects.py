@@ -75,13 +75,7 @@ async def write(
         Problem: 400, the bytes or the metadata will not do.
     """
     sha256 = checks.sha256 if isinstance(content, bytes) else checks.said_sha256
-    stored = Stored.new(said, service.clock())
-    stored = dataclasses.replace(
-        stored,
-        sha256=sha256,
-        content_sha256=checks.content_sha256,
-        has_digest_beside=sha256 is None,
-    )
+    stored = Stored.new(said, service.clock(), sha256, checks.content_sha256)
     await service.store.put_object_v2(
         content, place.at, content_type=said.content_type, metadata=stored.packed()
     )

@@ -92,7 +92,7 @@ async def cancel(service: Service, request: Request, place: Place) -> Response:
 
 async def _store(service: Service, request: Request, upload: Upload, offset: int) -> None:
     said = {name: request.headers[name] for name in _OF_A_CHUNK if name in request.headers}
-    checks = Checks(said, None, 0)
+    checks = Checks(said, None, 0, with_md5=True)
     name = secrets.token_hex(16)
     data = f"{upload.prefix}data/{name}"
     content = await Incoming(service, upload.place, request, checks).content()

@@ -59,8 +59,20 @@ class Stored:
     has_digest_beside: bool = False
 
     @classmethod
-    def new(cls, said: Metadata, now: datetime, **more: str | bool | None) -> Stored:
+    def new(
+        cls,
+        said: Metadata,
+        now: datetime,
+        sha256: str | None,
+        content_sha256: str | None = None,
+    ) -> Stored:
         """An object that is to be written now.
+
+        Args:
+            said: what its writer says of it.
+            now: the time.
+            sha256: of the stored bytes; None if nobody knows yet.
+            content_sha256: of the bytes before they were compressed, if the writer says so.
 
         Raises:
             Problem: 400, it would expire later than any calendar goes.
@@ -71,7 +83,7 @@ class Stored:
         except OverflowError:
             raise Problem(400, "the expiration is too far away") from None
         metadata = dataclasses.replace(said, time_created=now, time_expires=expires, size=None)
-        return cls(metadata, secrets.token_hex(8), **more)  # type: ignore[arg-type]
+        return cls(metadata, secrets.token_hex(8), sha256, content_sha256, sha256 is None)
 
     @classmethod
     def of(cls, info: ObjectInfo) -> Stored:

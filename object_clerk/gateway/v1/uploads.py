@@ -101,8 +101,8 @@ class Upload:
             Problem: 400, such an object could not be stored.
         """
         said = service.said(place, request.headers)
-        Checks(request.headers, said.compression, 0)
-        Stored.new(said, service.clock(), sha256="0" * 64).packed()
+        checks = Checks(request.headers, said.compression, 0)
+        Stored.new(said, service.clock(), "0" * 64, checks.content_sha256).packed()
         place = place if place.key else dataclasses.replace(place, key=objects.new_key())
         headers = {n: v for n, v in request.headers.items() if n.startswith(_KEPT)}
         begun = service.clock().astimezone(UTC).isoformat()
@@ -174,7 +174,7 @@ async def _joined(
 ) -> AsyncGenerator[bytes]:
     """The bytes of all pieces, which are what they were when they came."""
     for piece in pieces:
-        own = Checks({}, None, 0)
+        own = Checks({}, None, 0, with_md5=True)
         out = await Outgoing.of(service.store, piece.at, 0, None)
         blocks = out.blocks(service.store)
         try:

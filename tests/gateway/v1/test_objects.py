@@ -172,11 +172,20 @@ class Contract(Ground):
          ("x-sn-expiration", "tti:-1s"), ("x-sn-expiration", "ttl:9999999999y"),
          ("x-sn-expiration", "ttl:9000y"), ("x-sn-expiration", ""), ("x-sn-origin", "%FF"),
          ("x-snme-a", "%C3"), ("repr-digest", "sha-256=:AAAA:"), ("content-md5", "nonsense"),
-         ("x-oc-content-sha256", "abc")],
+         ("x-oc-content-sha256", "abc"), ("x-oc-content-sha256", "")],
     )  # fmt: skip
     def test_malformed_headers(self, running: Running, name: str, value: str) -> None:
         """Line 14: 400, and nothing is stored."""
         refused(running.client.put(path(), content=b"content", headers={name: value}), 400)
+        assert running.stored() == []
+
+    def test_headers_twice(self, running: Running) -> None:
+        """Nobody knows which was meant."""
+        for header in ("x-snme-a: ", "x-sn-expiration: ttl:1h", "content-encoding: zstd"):
+            status, _, body = running.raw(
+                f"PUT {path()} HTTP/1.1", "content-length: 0", f"{header}1", header
+            )
+            assert (status, "twice" in body.decode()) == (400, True)
         assert running.stored() == []
 
     def test_scopes(self, running: Running) -> None:
@@ -438,6 +447,24 @@ class TestMemory(InMemory, Contract):
                 assert answer.headers["server"].startswith("objectstore/")
             assert running.client.put(path("good"), content=bytes(1000)).status_code == 200
             assert len(running.stored()) == 1
+
+    def test_bomb(
+        self, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Few bytes that become more than an object may have are not looked at any further."""
+        content = bytes(10 << 20)
+        frame = b"".join(compressed([content]))
+        headers = {
+            "content-encoding": "zstd",
+            "x-oc-content-sha256": hashlib.sha256(content).hexdigest(),
+        }
+        for most, status in ((len(content) - 1, 400), (len(content), 200)):
+            with serving(tmp_path, store, monkeypatch, max_object_bytes=most) as running:
+                answer = running.client.put(path(), content=frame, headers=headers)
+                assert answer.status_code == status
+                if status == 400:
+                    refused(answer, 400, "larger")
+                    assert running.stored() == []
 
     def test_slow_client(
         self, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
