@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from object_clerk.testing import wire
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator
 
 #: Ends a hang, nothing else.
@@ -57,6 +58,7 @@ class RawServer:
         family: of addresses.
         keep: whether bodies are kept, or only counted.
         early: sent before the body is read, instead of an answer.
+        tls: what connections are encrypted with.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class RawServer:
         *,
         keep: bool = True,
         early: bytes = b"",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._keep = keep
         self._early = early
         self.requests: list[Request] = []
@@ -77,7 +81,8 @@ class RawServer:
         self._listener.bind((host, 0))
         self._listener.listen(64)
         self.port = self._listener.getsockname()[1]
-        self.url = f"http://{host if family == socket.AF_INET else f'[{host}]'}:{self.port}"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://{host if family == socket.AF_INET else f'[{host}]'}:{self.port}"
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._open = True
@@ -107,6 +112,8 @@ class RawServer:
             except OSError:
                 return
             self.connections += 1
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             self._sockets.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,))
             self._threads.append(thread)

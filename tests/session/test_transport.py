@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, Rea
 
 from object_clerk.session import Client, Usecase
 from object_clerk.session.transport import _connection_class
+from object_clerk.testing.tls import Certificate
 from tests.session.imitation import Imitation
 from tests.session.raw import PATIENCE_S, RawServer, Request, answer
 from tests.session.support import pool_of, scripted
@@ -340,6 +341,29 @@ def test_a_closed_client() -> None:
         session._client.close()
         with pytest.raises(urllib3.exceptions.ClosedPoolError):
             session.delete("k")
+
+
+def test_tls() -> None:
+    certificate = Certificate.make("127.0.0.1")
+    try:
+        assert certificate.ca_bundle is not None
+        kwargs = {
+            "ca_certs": str(certificate.ca_bundle),
+            "timeout": urllib3.Timeout(connect=PATIENCE_S),
+        }
+        body = bytes(3 << 20)
+        with (
+            RawServer(Imitation(), tls=certificate.context) as raw,
+            Client(raw.url, connection_kwargs=kwargs) as client,
+        ):
+            session = client.session(Usecase("attachments", "none"))
+            for _ in range(2):
+                session.put(io.BytesIO(body), "k")
+                assert session.get("k").payload.read() == body
+            assert raw.connections == 1
+            assert session.object_url("k").startswith(f"https://127.0.0.1:{raw.port}/v1/")
+    finally:
+        certificate.discard()
 
 
 def test_what_is_no_tls_is_asked_once() -> None:
