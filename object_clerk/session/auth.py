@@ -35,6 +35,9 @@ LEEWAY_S = 60
 #: In a token, it stands for any value of a scope.
 ANY = "*"
 
+#: The last second of the year 9999.
+_LAST = 253_402_300_800
+
 _USECASE = "os:usecase"
 _ISSUERS = ("sentry", "relay")
 _AUDIENCE = "objectstore"
@@ -317,12 +320,14 @@ def _verified(token: str, keys: Sequence[Ed25519PublicKey]) -> dict[str, Any]:
 def _check_time(claims: Mapping[str, Any], now: float) -> None:
     for name in ("exp", "nbf"):
         value = claims.get(name)
-        missing = value is None and name == "nbf"
-        if not missing and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is None and name == "nbf":
+            continue
+        # JSON in Python has NaN and Infinity, and neither would ever expire.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1 < value < _LAST:
             raise AuthError(401, f"the token has no time {name}")
-    if not claims["exp"] > now - LEEWAY_S:  # that way round, NaN has expired
+    if claims["exp"] <= now - LEEWAY_S:
         raise AuthError(401, "the token has expired")
-    if not claims.get("nbf", now) <= now + LEEWAY_S:
+    if (claims.get("nbf") or 0) > now + LEEWAY_S:
         raise AuthError(401, "the token is not valid yet")
 
 

@@ -146,9 +146,12 @@ def test_an_unsigned_token_is_refused() -> None:
         read_token(token, keys, NOW)
 
 
-def test_nan_has_expired() -> None:
-    with pytest.raises(AuthError, match="expired"):
-        read_token(signed(claims(exp=float("nan"))), keys, NOW)
+@pytest.mark.parametrize("name", ["exp", "nbf"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 10**400, 1e300])
+def test_what_is_no_time_at_all(name: str, value: float) -> None:
+    with pytest.raises(AuthError, match=f"no time {name}") as caught:
+        read_token(signed(claims(**{name: value})), keys, NOW)
+    assert caught.value.status == 401
 
 
 def test_clocks_may_differ_by_a_minute() -> None:

@@ -54,6 +54,11 @@ def test_nothing_but_frame_errors(data: bytes) -> None:
         list(decompressed([b"\x28\xb5\x2f\xfd" + data, b"?"]))
 
 
+def test_frames_have_the_checksum_of_their_content() -> None:
+    frame = b"".join(compressed([b"content"]))
+    assert frame[4] & 0x04  # RFC 8878, "Frame_Header_Descriptor": Content_Checksum_flag
+
+
 def test_a_changed_byte_is_an_error() -> None:
     frame = bytearray(b"".join(compressed([bytes(range(256)) * 10])))
     frame[-1] ^= 1  # the checksum, which we put into each frame
