@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
+from object_clerk.exceptions import ObjectNotFoundException
 from object_clerk.gateway.v1.bodies import Checks, Incoming
 from object_clerk.gateway.v1.errors import Problem
 from object_clerk.gateway.v1.sweeper import remove_pieces
@@ -56,30 +57,47 @@ async def put_chunk(service: Service, request: Request, place: Place) -> Respons
         raise Problem.malformed("the upload's offset cannot be read", error) from None
     size = 0 if offset is None else _count(request, "content-length")
     upload = await _upload(service, request, place)
-    assert upload.length is not None
-    if upload.state == DONE:
-        if offset not in (None, upload.length):
-            raise _elsewhere(upload.length)
-        return JSONResponse({"key": place.key}, 201)
-    chunks = await _chunks(service, upload)
-    got = sum(chunk.size for chunk in chunks)
     if offset is None:
         await _no_body(request)
-    elif offset != got:
-        raise _elsewhere(got)
-    elif offset + size > upload.length:
-        raise Problem(400, f"the upload was begun for {upload.length} bytes, and these are more")
-    elif len(chunks) >= MOST_CHUNKS:
-        raise Problem(400, f"an upload has at most {MOST_CHUNKS} chunks: send larger ones")
-    elif size:
-        await _store(service, request, upload, offset)
-        chunks = await _chunks(service, upload)
-        got = sum(chunk.size for chunk in chunks)
-    if got < upload.length:
+    elif await _is_next(service, upload, offset, size):
+        upload = await _store(service, request, upload, offset)
+    if upload.state == DONE:
+        return _done(place)
+    chunks = await _chunks(service, upload)
+    got = sum(chunk.size for chunk in chunks)
+    if got != upload.length:
         return Response(status_code=204, headers={wire.UPLOAD_OFFSET: str(got)})
-    told = await upload.assemble(service, chunks)
+    try:
+        told = await upload.assemble(service, chunks)
+    except ObjectNotFoundException:  # another, who asks at the same time, was quicker
+        if (await _upload(service, request, place)).state == DONE:
+            return _done(place)
+        raise
     await _end(service, upload, DONE)
     return JSONResponse(told, 201)
+
+
+async def _is_next(service: Service, upload: Upload, offset: int, size: int) -> bool:
+    """Whether there are bytes to take.
+
+    Raises:
+        Problem: 409, they are not the next ones; 400, they are too many.
+    """
+    assert upload.length is not None
+    chunks = [] if upload.state == DONE else await _chunks(service, upload)
+    got = upload.length if upload.state == DONE else sum(chunk.size for chunk in chunks)
+    if offset != got:
+        headers = {wire.UPLOAD_OFFSET: str(got)}
+        raise Problem(409, f"the upload goes on at {got}", headers=headers)
+    if offset + size > upload.length:
+        raise Problem(400, f"the upload was begun for {upload.length} bytes, and these are more")
+    if len(chunks) >= MOST_CHUNKS:
+        raise Problem(400, f"an upload has at most {MOST_CHUNKS} chunks: send larger ones")
+    return size > 0
+
+
+def _done(place: Place) -> Response:
+    return JSONResponse(wire.Stored(place.key).to_json(), 201)
 
 
 async def cancel(service: Service, request: Request, place: Place) -> Response:
@@ -90,7 +108,8 @@ async def cancel(service: Service, request: Request, place: Place) -> Response:
     return Response(status_code=204)
 
 
-async def _store(service: Service, request: Request, upload: Upload, offset: int) -> None:
+async def _store(service: Service, request: Request, upload: Upload, offset: int) -> Upload:
+    """Take the bytes of a chunk; the upload, as it is then."""
     said = {name: request.headers[name] for name in _OF_A_CHUNK if name in request.headers}
     checks = Checks(said, None, 0, with_md5=True)
     name = secrets.token_hex(16)
@@ -99,9 +118,14 @@ async def _store(service: Service, request: Request, upload: Upload, offset: int
     await service.store.put_object_v2(content, data)
     marker = f"{upload.prefix}chunks/{offset:020}-{checks.size:020}-{checks.md5}-{name}"
     await service.store.put_object_v2(b"", marker)
-    if not await upload.is_there(service):
+    try:
+        now = await _upload(service, request, upload.place)
+    except Problem:
         await forget(service, data, marker)
-        raise Problem(410, "the upload was ended meanwhile")
+        raise
+    if now.state == DONE:
+        await forget(service, data, marker)
+    return now
 
 
 async def _end(service: Service, upload: Upload, state: str) -> None:
@@ -136,11 +160,6 @@ async def _upload(service: Service, request: Request, place: Place) -> Upload:
     if found.state == CANCELLED:
         raise Problem(410, "the upload was cancelled")
     return found
-
-
-def _elsewhere(offset: int) -> Problem:
-    headers = {wire.UPLOAD_OFFSET: str(offset)}
-    return Problem(409, f"the upload goes on at {offset}", headers=headers)
 
 
 def _count(request: Request, name: str) -> int:

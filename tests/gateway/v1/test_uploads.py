@@ -438,6 +438,44 @@ class TestMemory(InMemory, Contract):
         assert chunk(running, session, 1, b"1").status_code == 204
         refused(chunk(running, session, 2, b"2"), 400, "chunks")
 
+    def test_another_is_quicker(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who sends the same, or asks at the same time, is told that it is done."""
+        session = session_of(running, 3)
+        assemble, store = uploads.Upload.assemble, resumable._store
+
+        async def assembled_before(self: uploads.Upload, *args: Any) -> dict[str, Any]:
+            monkeypatch.setattr(uploads.Upload, "assemble", assemble)
+            await assemble(self, *args)
+            await resumable._end(args[0], self, uploads.DONE)
+            return await assemble(self, *args)
+
+        monkeypatch.setattr(uploads.Upload, "assemble", assembled_before)
+        answer = chunk(running, session, 0, b"abc")
+        assert (answer.status_code, answer.json()["key"]) == (201, _KEY)
+        session = session_of(running, 3)
+
+        async def done_before(service: Any, request: Any, upload: Any, offset: int) -> Any:
+            await resumable._end(service, upload, uploads.DONE)
+            return await store(service, request, upload, offset)
+
+        monkeypatch.setattr(resumable, "_store", done_before)
+        answer = chunk(running, session, 0, b"abc")
+        assert (answer.status_code, answer.json()["key"]) == (201, _KEY)
+        assert [key for key in running.stored() if "/chunks/" in key or "/data/" in key] == []
+
+    def test_cancelled_meanwhile(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What came after that leaves nothing behind."""
+        session = session_of(running, 3)
+        store = resumable._store
+
+        async def cancelled(service: Any, request: Any, upload: Any, offset: int) -> Any:
+            await resumable._end(service, upload, uploads.CANCELLED)
+            return await store(service, request, upload, offset)
+
+        monkeypatch.setattr(resumable, "_store", cancelled)
+        refused(chunk(running, session, 0, b"abc"), 410)
+        assert [key for key in running.stored() if not key.endswith("/manifest")] == []
+
     def test_too_large_in_all(self, running: Running) -> None:
         """Parts that are together more than an object may be."""
         upload = _Multipart(running)
