@@ -237,6 +237,14 @@ def test_headers_of_the_pool_reach_every_verb() -> None:
     assert kwargs["headers"] == {"X-Mine": "1", "User-Agent": "me"}
 
 
+def test_headers_of_the_pool_win() -> None:
+    kwargs = {"headers": {"Content-Type": "c/d", "X-OS-Auth": "Bearer other"}}
+    with scripted(answer(200, {"key": "k"}), connection_kwargs=kwargs, token="mine") as (s, raw):
+        s.put(b"x", "k", content_type="a/b")
+    assert raw.requests[0].headers["content-type"] == "c/d"
+    assert raw.requests[0].headers["x-os-auth"] == "Bearer other"
+
+
 def test_retries_of_the_pool_win(connects: list[Any]) -> None:
     with Client(
         f"http://127.0.0.1:{closed_port()}", retries=7, connection_kwargs={"retries": False}
