@@ -133,6 +133,8 @@ def test_bad_tokens(running: Running) -> None:
         "unknown kid": token(running, kid="other"),
         "no kid": token(running, kid=None),
         "no end": token(running, exp=None),
+        "end of the world": token(running, exp=float("inf")),
+        "no number": token(running, exp=float("nan")),
         "an end that is text": token(running, exp="2030"),
         "audience": token(running, aud="others"),
         "issuer": token(running, iss="others"),
