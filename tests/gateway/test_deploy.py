@@ -544,21 +544,53 @@ class TestEntrypoint:
         )
         return done.stdout + done.stderr
 
-    @pytest.mark.parametrize(("owner", "serves"), [(1234, 1234), (0, 1000)])
-    def test_as_the_owner_of_the_tokens_and_never_as_root(
-        self, place: Path, owner: int, serves: int
-    ) -> None:
-        (place / "data").mkdir()  # root's, as Docker makes it
+    def make_tokens(self, place: Path, owner: int, mode: int = 0o600) -> None:
         tokens = place / "tokens.json"
         tokens.write_text("[]", encoding="utf-8")
-        tokens.chmod(0o600)
+        tokens.chmod(mode)
         os.chown(tokens, owner, owner)
+
+    def test_as_the_owner_of_the_tokens(self, place: Path) -> None:
+        (place / "data").mkdir()  # root's, as Docker makes it
+        self.make_tokens(place, 1234)
 
         said = self.run(place, "id -u; id -g; cat tokens.json; echo; : > data/new; ls data")
 
-        assert said.split() == [str(serves), str(serves), "[]", "new"]
-        assert (place / "data").stat().st_uid == serves
-        assert "denied" in self.run(place, ": > tokens.json" if owner == 0 else ": > new")
+        assert said.split() == ["1234", "1234", "[]", "new"]
+        assert (place / "data").stat().st_uid == 1234
+        assert "denied" in self.run(place, ": > new")
+
+    @pytest.mark.parametrize(("owner", "serves"), [(0, 1000), (1234, 1234)])
+    def test_tokens_of_root_are_refused_with_the_command_that_helps(
+        self, place: Path, owner: int, serves: int
+    ) -> None:
+        os.chown(place, owner, owner)
+        self.make_tokens(place, 0)
+
+        (line,) = self.run(place, "echo served").splitlines()
+        said = f"as-clerk: user {serves} cannot read tokens.json, and nothing is served as root: "
+        assert line.startswith(said)
+        command = line.rpartition(" run: ")[2].split()
+        assert command == ["chown", str(serves), "tokens.json"]
+        subprocess.run(command, cwd=place, check=True, timeout=PATIENCE_S)
+
+        assert self.run(place, "id -u; cat tokens.json").split() == [str(serves), "[]"]
+
+    def test_nobody_has_more_rights_than_a_user(self, place: Path) -> None:
+        """Not even where root's tokens may be read by all."""
+        self.make_tokens(place, 0, 0o644)
+        (place / "secret").touch(mode=0o600)
+
+        said = self.run(place, "id -u; grep Cap /proc/self/status; cat secret")
+
+        assert said.startswith("1000\n")
+        capabilities = re.findall(r"Cap(?:Inh|Prm|Eff|Amb):\s(\S+)", said)
+        assert capabilities == ["0" * 16] * 4
+        assert "denied" in said
+
+    def test_what_docker_has_to_allow(self, deployment: Deployment) -> None:
+        assert deployment.service()["cap_drop"] == ["ALL"]
+        assert set(deployment.service()["cap_add"]) == {"CHOWN", "SETGID", "SETUID"}
 
     def test_without_tokens_their_directory_tells(self, place: Path) -> None:
         os.chown(place, 1234, 1235)
