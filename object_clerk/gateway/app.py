@@ -116,7 +116,8 @@ def create_app(
             yield
         finally:
             await gateway.limiter.close()
-            await gateway.store.close()
+            # Requests had their time to end: who is left waits for a store that does not answer.
+            await gateway.store.close(wait=False)
             gateway.store.store.close()
 
     app = FastAPI(

@@ -154,6 +154,8 @@ class Outgoing:
         try:
             for at in range(0, len(begun), PIECE_BYTES):
                 yield begun[at : at + PIECE_BYTES]
+            if len(begun) < SMALL_BYTES:
+                return
             begun = b""
             while block := await store.call(self._opened.body.read, PIECE_BYTES):
                 yield block

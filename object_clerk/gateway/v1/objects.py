@@ -116,7 +116,7 @@ async def opened(
     """
     begin, end = _ends(wanted)
     try:
-        out = await Outgoing.of(service.store, place.at, begin, end)
+        out = await service.store.call(Outgoing.of, service.store.store, place.at, begin, end)
     except ObjectNotFoundException as error:
         raise _absent(error) from None
     try:

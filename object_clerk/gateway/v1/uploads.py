@@ -175,7 +175,7 @@ async def _joined(
     """The bytes of all pieces, which are what they were when they came."""
     for piece in pieces:
         own = Checks({}, None, 0, with_md5=True)
-        out = await Outgoing.of(service.store, piece.at, 0, None)
+        out = await service.store.call(Outgoing.of, service.store.store, piece.at, 0, None)
         blocks = out.blocks(service.store)
         try:
             async for block in blocks:
