@@ -13,7 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from object_clerk._version import __version__
 from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkException
-from object_clerk.gateway import errors, health, objects, presigned, v1
+from object_clerk.gateway import errors, health, objects, presigned
 from object_clerk.gateway.access import Gate
 from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.health import Readiness
@@ -137,7 +137,6 @@ def create_app(
     app.add_middleware(BodyLimit, max_object_bytes=settings.max_object_bytes)
     app.add_middleware(SlowClients, idle_timeout_s=settings.idle_timeout_s)
     app.add_middleware(Accounting, metrics=gateway.metrics)
-    v1.install(app, v1.Service.of(gateway.store, settings.max_object_bytes))
     return app
 
 
