@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from object_clerk.receipt import DeleteOutcome, Receipt, SweptUpload, UnfinishedUpload
     from object_clerk.transfer.conditions import Conditions
     from object_clerk.transfer.copy import Copy
+    from object_clerk.transfer.delete import Generation
     from object_clerk.transfer.download import Download
     from object_clerk.transfer.reader import ObjectReader
 
@@ -610,17 +611,50 @@ class ObjectClerk:
             copy = self._copy(op, source, target, Verification.of(verify_checksum), conditions)
             return _finish(op, transfer.move.move(op, copy, guard))
 
-    def delete_object(self, bucket: str, object_key: str, *, version_id: str | None = None) -> None:
+    def delete_object(
+        self,
+        bucket: str,
+        object_key: str,
+        *,
+        version_id: str | None = None,
+        if_match: str | None = None,
+    ) -> None:
         """Delete an object. That there is none is no error.
 
         In a bucket with versions this leaves a delete marker, and the versions stay;
         ``version_id`` deletes one of them for good.
 
+        Args:
+            bucket: the bucket.
+            object_key: the key.
+            version_id: the version to delete for good.
+            if_match: delete it only if its ETag is this one, which the server compares in the step
+                that deletes. It is looked at right before each attempt: after an answer that was
+                lost only what the first attempt saw is deleted, not the same bytes written anew.
+
         Raises:
             BucketNotFoundException: there is no such bucket.
+            PreconditionFailed: ``if_match`` was given, and the ETag is another. It was kept.
+            UnsupportedError: ``if_match`` was given, and the server was not seen to honour it, or
+                does not know the ETag of this object. Nothing was deleted.
         """
         with self._operation("delete_object", bucket, object_key) as op:
-            transfer.delete.delete(op, self._connection, bucket, object_key, _version(version_id))
+            version = _version(version_id)
+            if if_match is None:
+                transfer.delete.delete(op, self._connection, bucket, object_key, version)
+            else:
+                meant = transfer.delete.Generation.of(if_match)
+                if version is not None:
+                    raise ObjectClerkParameterException(
+                        "if_match is about the latest version: give it or version_id, not both"
+                    )
+                self._delete_meant(op, bucket, object_key, meant)
+            op.finished(None)
+
+    def _delete_unchanged(self, bucket: str, object_key: str, meant: Generation) -> None:
+        """Delete an object of which more is known than its ETag: what a store needs."""
+        with self._operation("delete_object", bucket, object_key) as op:
+            self._delete_meant(op, bucket, object_key, meant)
             op.finished(None)
 
     def delete_objects(self, bucket: str, object_keys: Iterable[str]) -> list[DeleteOutcome]:
@@ -905,6 +939,11 @@ class ObjectClerk:
             Key=key,
             VersionId=_version(version_id),
         )
+
+    def _delete_meant(self, op: Operation, bucket: str, key: str, meant: Generation) -> None:
+        if not transfer.delete.delete_unchanged(op, self._connection, bucket, key, meant):
+            # The answer to a HEAD has no body that would tell a bucket from a key.
+            self._check_bucket_exists(op, bucket)
 
     def _check_bucket_exists(self, op: Operation, bucket: str) -> None:
         try:

@@ -129,6 +129,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         # The scope makes pytest run all tests of one server together, whatever file they are in.
         names = chosen_servers(metafunc.config)
+        if metafunc.definition.get_closest_marker("one_server"):
+            names = names[:1]
         metafunc.parametrize("server", names, indirect=True, scope="session")
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from benchmarks.common import MIB, resident_mib
 from benchmarks.gateway.load import Connection, Failed, side_by_side
 from benchmarks.gateway.peers import NGINX, PEERS, Peer, started
 from tests.servers import StartFailed, Unavailable
@@ -30,8 +31,7 @@ from tests.servers import rclone as rclone_server
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-KIB, MIB = 1 << 10, 1 << 20
-SMALL_BYTES = 16 * KIB
+SMALL_BYTES = 16 << 10
 LARGE_MIB = 256
 CONNECTIONS = 8
 
@@ -133,11 +133,7 @@ class _Measured:
 
     def _memory_mib(self) -> float:
         """The peak of each process, added up."""
-        found = 0
-        for each in self._guard.children(recursive=True):
-            status = Path(f"/proc/{each.pid}/status").read_text()
-            found += int(status.partition("VmHWM:")[2].split()[0])
-        return found / 1024
+        return sum(resident_mib("VmHWM", each.pid) for each in self._guard.children(recursive=True))
 
     def row(self, work: str, peer: str, workers: int, units: float, cpu_units: float) -> Row:
         """The row of it."""

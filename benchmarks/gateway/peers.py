@@ -15,7 +15,7 @@ from tests.servers.debian import Packages
 from tests.servers.rclone import VERSION as RCLONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     Start = Callable[[Workplace, int], "Peer"]
@@ -43,20 +43,34 @@ class Peer:
 def ours(place: Workplace, workers: int, *, durable: bool) -> Peer:
     """The gateway over a directory, with a token, one JSON line a request in its log."""
     root = place.make("gateway")
-    (port,) = free_ports(1)
+    tokens = root / "tokens.json"
+    token = TokenFile(tokens).add("all", 1, ("read", "write", "delete")).text
     config = {"root_path": str(root / "data"), "durable": durable}
-    stores = {"stores": {"f": {"type": "filesystem", "config": config}}, "main": "f"}
-    (root / "storage.yaml").write_text(json.dumps(stores))
-    token = TokenFile(root / "tokens.json").add("all", 1, ("read", "write", "delete")).text
-    settings = {
-        "STORAGE_CONFIG": str(root / "storage.yaml"),
-        "AUTH_TOKENS_FILE": str(root / "tokens.json"),
-        "RATE_LIMIT": "off",
-    }
+    store = {"type": "filesystem", "config": config}
+    peer = gateway(place, workers, store, {"AUTH_TOKENS_FILE": str(tokens)})
+    headers = f"Authorization: Bearer {token}\r\n"
+    return dataclasses.replace(peer, path="/objects/", headers=headers)
+
+
+def gateway(
+    place: Workplace, workers: int, store: Mapping[str, object], settings: Mapping[str, str]
+) -> Peer:
+    """The gateway over any store, without limits.
+
+    Args:
+        place: where it runs.
+        workers: how many processes serve.
+        store: its ``type`` and ``config``, as storage.yaml has them.
+        settings: variables besides.
+    """
+    (port,) = free_ports(1)
+    storage = place.write("storage.yaml", json.dumps({"stores": {"s": store}, "main": "s"}))
+    limits = {"RATE_LIMIT": "off", "ANONYMOUS_RATE_LIMIT": "off"}
     serve = ["-m", "object_clerk.cli", "serve", "--port", port, "--workers", workers]
-    pid = place.spawn("gateway", [sys.executable, *serve], settings)
+    variables = {"STORAGE_CONFIG": str(storage), **limits, **settings}
+    pid = place.spawn("gateway", [sys.executable, *serve], variables)
     place.wait_http(f"http://{LOOPBACK}:{port}/health", 60)
-    return Peer((LOOPBACK, port), pid, "/objects/", f"Authorization: Bearer {token}\r\n")
+    return Peer((LOOPBACK, port), pid)
 
 
 def nginx(place: Workplace, workers: int) -> Peer:

@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.memory.ways import MIB, WAYS, Job, measure
+from benchmarks.common import MIB, simple_table
+from benchmarks.memory.ways import WAYS, Job, measure
 from tests.servers import NAMES, StartFailed, Unavailable, arrange, foreign_variables, running
 
 if TYPE_CHECKING:
@@ -94,15 +95,13 @@ def _sizes(text: str) -> list[int]:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as a simple table of reStructuredText."""
-    cells = [("size, MiB", "transfer", "by", "grew by, MiB", f"times {REFERENCE}")]
+    header = ("size, MiB", "transfer", "by", "grew by, MiB", f"times {REFERENCE}")
+    lines = []
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         grown = f"{row.above_baseline_mib:.1f}"
-        cells.append((str(row.size_mib), row.direction, row.way, grown, ratio))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "  ".join("=" * width for width in widths)
-    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+        lines.append((str(row.size_mib), row.direction, row.way, grown, ratio))
+    return simple_table(header, lines)
 
 
 def _run(name: str, sizes: Sequence[int], whole_limit: int) -> Iterator[Row]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import resource
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +11,13 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
+from benchmarks.common import MIB, resident_mib
 from object_clerk import ObjectClerk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from types_boto3_s3 import S3Client
-
-MIB = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,21 +43,9 @@ class Job:
 def measure(job: Job) -> float:
     """Make the transfer and return by how many MiB this process has grown at its largest."""
     transfer = WAYS[job.way](job)
-    baseline = _resident_mib("VmRSS")
+    baseline = resident_mib("VmRSS")
     transfer()
-    return max(0.0, _resident_mib("VmHWM") - baseline)
-
-
-def _resident_mib(name: str) -> float:
-    """Resident memory of this process, now (VmRSS) or at its largest (VmHWM), in MiB."""
-    try:
-        # Not ru_maxrss where it can be avoided: a new program inherits its parent's.
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
-    (line,) = (line for line in lines if line.startswith(f"{name}:"))
-    return int(line.split()[1]) / 1024
+    return max(0.0, resident_mib("VmHWM") - baseline)
 
 
 def _clerk(job: Job) -> Callable[[], object]:

@@ -5,7 +5,6 @@ The job is read from standard input. Nothing is imported but what the tool needs
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import json
@@ -14,10 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from benchmarks.performance.job import MIB, Job, Measured
+from benchmarks.common import forget_peak, resident_mib
+from benchmarks.performance.job import Job, Measured
 
 #: Times that an interpreter is started, to see what an import costs.
 _IMPORTS = 5
@@ -55,16 +54,15 @@ def _measured(module: Any, job: Job) -> Measured:
     driver = module.DRIVER(job)
     driver.prepare()
     driver.warm_up()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
-    ready = _resident_mib("VmRSS")
+    forget_peak()
+    ready = resident_mib("VmRSS")
     cpu_s, begun = _cpu_s(), time.perf_counter()
     driver.act()
     wall_s, cpu_s = time.perf_counter() - begun, _cpu_s() - cpu_s
     if driver.is_program:
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     else:
-        peak = max(0.0, _resident_mib("VmHWM") - ready)
+        peak = max(0.0, resident_mib("VmHWM") - ready)
     return Measured(cpu_s, wall_s, peak, driver.version(), driver.said())
 
 
@@ -72,17 +70,6 @@ def _cpu_s() -> float:
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     used = [resource.getrusage(each) for each in who]
     return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def _resident_mib(name: str) -> float:
-    """Resident memory of this process, now (VmRSS) or at its largest (VmHWM), in MiB."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
-    (line,) = (line for line in lines if line.startswith(f"{name}:"))
-    return int(line.split()[1]) / 1024
 
 
 def _imported(job: Job, code: str) -> Measured:

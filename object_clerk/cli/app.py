@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "Find out what a server really does, what that means, and what helps.",
     "serve": "Serve a store over HTTP, to clients with tokens.",
     "sweep": "Remove what crashed uploads have left in a bucket.",
+    "sweep-expired": "Remove objects that have expired from the gateway's store.",
     "token": "Manage who may use the gateway, for what, and until when.",
     "url-keys": "Manage the keys that the gateway signs URLs with.",
 }

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_NEEDED = ("fastapi", "limits", "prometheus_client", "pydantic", "uvicorn", "yaml")
+_NEEDED = (
+    "cryptography", "fastapi", "jwt", "limits", "prometheus_client", "pydantic", "uvicorn", "yaml",
+)  # fmt: skip
 
 #: Where prometheus_client keeps what several processes count.
 _FIGURES = "PROMETHEUS_MULTIPROC_DIR"
@@ -55,12 +57,14 @@ def command(check: bool, as_json: bool, **chosen: Any) -> int:
     from object_clerk.cli.exit_codes import ExitCode
 
     _check_extra("gateway", *_NEEDED)
+    from object_clerk.gateway import v1
     from object_clerk.gateway.settings import GatewaySettings
     from object_clerk.gateway.storage import open_store
 
     settings = GatewaySettings.load(**chosen)
     if settings.rate_limit_store is not None:
         _check_extra("redis", "redis")
+    v1.check()
     with open_store(settings) as store:
         tokens = _tokens(settings)
         if check:

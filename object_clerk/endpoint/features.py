@@ -159,9 +159,10 @@ FEATURES = (
     Feature(
         name="delete_if_match",
         label="DELETE If-Match",
-        honoured="move_object deletes the source only while it is what was copied",
+        honoured="move_object deletes the source only while it is what was copied, and "
+        "delete_object has if_match",
         missing="move_object looks at the source again just before deleting; what another writer "
-        "puts there in that window is lost",
+        "puts there in that window is lost; if_match of delete_object is refused",
         settings="source_guard='require' keeps the source instead",
         says=_CONDITION,
     ),

@@ -71,7 +71,7 @@ class Gate:
             Refusal: 401 without a good token, 429 if it asks for too much.
         """
         try:
-            _check_framing(request)
+            check_framing(request)
             record = self._record(request)
         except Refusal:
             await self._limiter.address(address_of(request))
@@ -101,7 +101,7 @@ class Gate:
             access.check(scope, key)
             return key
         try:
-            _check_framing(request)
+            check_framing(request)
             key = key_of(request)
             self._url_keys.check(request.method, key, query)
         except (Refusal, ObjectClerkException):
@@ -122,7 +122,7 @@ class Gate:
         return record
 
 
-def _check_framing(request: Request) -> None:
+def check_framing(request: Request) -> None:
     """Refuse what two readers may understand in two ways (RFC 9112, 6.3).
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import sys
@@ -12,15 +11,15 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from object_clerk._version import __version__
-from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkException
-from object_clerk.gateway import errors, health, objects, presigned
+from object_clerk.exceptions import ObjectClerkConfigurationException
+from object_clerk.gateway import errors, health, objects, presigned, v1
 from object_clerk.gateway.access import Gate
-from object_clerk.gateway.errors import Refusal
 from object_clerk.gateway.health import Readiness
 from object_clerk.gateway.limits import RateLimiter
 from object_clerk.gateway.metrics import Metrics
 from object_clerk.gateway.middleware import Accounting, BodyLimit, Concurrency, SlowClients
 from object_clerk.gateway.openapi import SECURITY_SCHEMES
+from object_clerk.gateway.patience import ask
 from object_clerk.gateway.settings import GatewaySettings
 from object_clerk.gateway.storage import open_store
 from object_clerk.gateway.tokens import TokenFile
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from object_clerk.store.store import ObjectStore
 
 T = TypeVar("T")
-
-#: How long a client waits for the store to begin its answer.
-PATIENCE_S = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +75,8 @@ class Gateway:
         return self.store.store.client.capabilities
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
-        """What the store answers, or a refusal if that takes too long.
-
-        The clerk would go on asking for minutes, and a client would hear nothing and ask again.
-
-        Raises:
-            Refusal: 504.
-        """
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await self.store.call(call, *args)
-        except ObjectClerkException:
-            raise
-        except TimeoutError:
-            raise Refusal(504, "the store behind this gateway does not answer") from None
+        """What the store answers; see :func:`object_clerk.gateway.patience.ask`."""
+        return await ask(self.store, call, *args)
 
 
 def create_app(
@@ -137,6 +121,7 @@ def create_app(
     app.add_middleware(BodyLimit, max_object_bytes=settings.max_object_bytes)
     app.add_middleware(SlowClients, idle_timeout_s=settings.idle_timeout_s)
     app.add_middleware(Accounting, metrics=gateway.metrics)
+    v1.install(app, v1.Service.of(gateway.store, settings.max_object_bytes))
     return app
 
 

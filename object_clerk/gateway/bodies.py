@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 256 << 10
 
 #: What is sent at once of a larger one: what slow readers hold in memory is little more.
-PIECE_BYTES = 128 << 10
+PIECE_BYTES = 256 << 10
 
 #: A request in JSON is never larger.
 _LARGEST_JSON = 16 << 10
@@ -161,17 +160,11 @@ class Outgoing:
             while block := await store.call(self._opened.body.read, PIECE_BYTES):
                 yield block
         finally:
-            await self.give_up(store)
-
-    async def give_up(self, store: AsyncObjectStore) -> None:
-        """Close it, whatever becomes of the request.
-
-        In a thread: it waits there for a read that goes on although nobody wants it now.
-        """
-        await asyncio.shield(store.call(self.close))
+            # In a thread: it waits there for a read that goes on although nobody wants it now.
+            await store.call(self.close)
 
     def close(self) -> None:
-        """Close it."""
+        """Give it up."""
         self._opened.body.close()
 
     def __enter__(self) -> Outgoing:

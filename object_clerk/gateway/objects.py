@@ -22,6 +22,7 @@ from object_clerk.gateway.conditions import (
     keeps_range,
 )
 from object_clerk.gateway.errors import Refusal
+from object_clerk.gateway.reserved import checked, keys_of_others
 from object_clerk.rest import wire
 from object_clerk.store.models import Capability
 
@@ -107,13 +108,13 @@ async def get_object(request: Request) -> Response:
     span = Span.of(request.headers.get("range"))
     out = await gateway.ask(Outgoing.of, gateway.store.store, key, span.begin, span.end)
     if not span.is_whole and not keeps_range(request.headers, out.info):
-        await out.give_up(gateway.store)
+        await gateway.store.call(out.close)
         span = Span()
         out = await gateway.ask(Outgoing.of, gateway.store.store, key, span.begin, span.end)
     try:
         return _answer(request, gateway, out, span)
     except BaseException:
-        await out.give_up(gateway.store)
+        await gateway.store.call(out.close)
         raise
 
 
@@ -125,7 +126,9 @@ async def delete_object(request: Request) -> Response:
     if {"if-match", "if-none-match", "if-unmodified-since"} & set(request.headers):
         raise Refusal(501, "deletes cannot depend on a condition")
     await gateway.ask(gateway.store.store.head_object, key)  # a missing one is 404, on every store
-    await gateway.ask(gateway.store.store.delete_object, key)
+    # As long as it takes: a client that was told to try again may have written the key before an
+    # attempt comes through that nobody waits for any more.
+    await gateway.store.delete_object(key)
     return Response(status_code=204)
 
 
@@ -152,8 +155,7 @@ async def list_objects(
     prefix = access.listing(prefix)
 
     def page() -> list[str]:
-        found = gateway.store.store.list_objects(prefix, start_after=begin, limit=limit + 1)
-        return [each.key for each in found]
+        return list(keys_of_others(gateway.store.store, prefix, begin, limit + 1))
 
     keys = await gateway.ask(page)
     more = wire.cursor_of(keys[limit - 1]) if len(keys) > limit else None
@@ -226,7 +228,7 @@ def _key(request: Request) -> str:
         raise Refusal(
             404, "Not Found"
         )  # %6fbjects, which others on the way take for something else
-    return wire.key_of(raw.removeprefix(_BEFORE_KEY))
+    return checked(wire.key_of(raw.removeprefix(_BEFORE_KEY)))
 
 
 def _check_query(request: Request) -> None:

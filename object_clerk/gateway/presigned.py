@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from object_clerk.gateway import openapi
 from object_clerk.gateway.bodies import json_of
 from object_clerk.gateway.errors import Refusal, said_of
+from object_clerk.gateway.reserved import checked
 from object_clerk.rest import wire
 from object_clerk.store.client import DEFAULT_PRESIGNED_S, LONGEST_PRESIGNED_S
 
@@ -46,7 +47,7 @@ async def presign(request: Request) -> dict[str, Any]:
         wish = Wish.model_validate_json(await json_of(request))
     except ValidationError as error:
         raise Refusal(422, said_of(error.errors())) from None
-    key = wire.check_rest_key(wish.key)
+    key = checked(wire.check_rest_key(wish.key))
     access.check("read" if wish.method == "GET" else "write", key)
     until = (datetime.now(UTC) + timedelta(seconds=wish.expires)).replace(microsecond=0)
     query = await gateway.store.call(gateway.url_keys.sign, wish.method, key, until)

@@ -99,6 +99,7 @@ class PatientProtocol(H11Protocol):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.app = functools.partial(_to_the_end, self.app)
+        self.conn.__class__ = _LowerCase  # as uvicorn has made it
         self._has_asked = False
         self._has_hung_up = False
         # Runs while the client has to send something, and while it has to take something.
@@ -242,6 +243,24 @@ class PatientProtocol(H11Protocol):
         self.transport.write(said)
         self.transport.close()
         self._await_reader()
+
+
+class _LowerCase(h11.Connection):
+    """Writes all names of headers in lower case, those too that h11 adds by itself.
+
+    There are clients of ``/v1`` that know them in no other way.
+    """
+
+    def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]
+        """What is to be written for an event."""
+        output = super().send(event)
+        if output is None or not isinstance(event, h11.InformationalResponse | h11.Response):
+            return output
+        first, *fields = output.split(b"\r\n")
+        parts = (field.partition(b":") for field in fields)
+        return b"\r\n".join(
+            (first, *(name.lower() + colon + value for name, colon, value in parts))
+        )
 
 
 async def _to_the_end(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

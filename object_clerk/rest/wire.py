@@ -6,7 +6,6 @@ Both sides import this, so neither can differ from the other in how a key is wri
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import email.utils
 import json
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
+from object_clerk.checksum import fields
 from object_clerk.exceptions import ObjectClerkException, ObjectClerkParameterException
 from object_clerk.names import check_key
 
@@ -29,8 +29,8 @@ DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 
 #: Digests that HTTP has names for (RFC 9530, "Digest Fields").
-REPR_DIGEST = "repr-digest"
-_SHA256_FIELD = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):", re.IGNORECASE)
+REPR_DIGEST = fields.REPR_DIGEST
+repr_digest, sha256_in, decoded = fields.repr_digest, fields.sha256_in, fields.decoded
 
 #: The header by which answers say that they are of this gateway: that an object is missing, that
 #: there are too many requests and nothing was done, or anything else. Without it, a 404 of a wrong
@@ -39,8 +39,6 @@ MARK = "x-object-clerk"
 MISSING = "missing"
 BUSY = "busy"
 OURS = "object-clerk"
-
-_SHA256_NAMED = re.compile(r"(?:^|,)\s*sha-256\s*=", re.IGNORECASE)
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
@@ -175,38 +173,6 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 # -- digests and times ---------------------------------------------------------------------
-
-
-def repr_digest(sha256: bytes) -> str:
-    """The value of a Repr-Digest header."""
-    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
-
-
-def sha256_in(value: str) -> bytes | None:
-    """The SHA-256 in a Repr-Digest header; None if it has none, only others.
-
-    Raises:
-        ObjectClerkParameterException: it has one that cannot be read.
-    """
-    if _SHA256_NAMED.search(value) is None:
-        return None
-    found = _SHA256_FIELD.search(value)
-    return decoded("" if found is None else found[1], 32, "the SHA-256 in Repr-Digest")
-
-
-def decoded(text: str, length: int, what: str) -> bytes:
-    """A digest that was written in base64.
-
-    Raises:
-        ObjectClerkParameterException: it is no base64, or has another length.
-    """
-    try:
-        value = base64.b64decode(text.encode(), validate=True)
-    except (ValueError, binascii.Error):
-        value = b""
-    if len(value) != length:
-        raise ObjectClerkParameterException(f"{what} is not {length} bytes in base64")
-    return value
 
 
 def rfc3339(moment: datetime) -> str:

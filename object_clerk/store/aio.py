@@ -232,10 +232,15 @@ class AsyncObjectStore:
         await self._call(self.store.delete_file, key, version, bucket)
 
     async def delete_object(
-        self, key: str, bucket: str | None = None, version: str | None = None
+        self,
+        key: str,
+        bucket: str | None = None,
+        version: str | None = None,
+        *,
+        if_unchanged: ObjectInfo | None = None,
     ) -> None:
         """Delete an object; see :meth:`ObjectStoreClient.delete_object`."""
-        await self._call(self.store.delete_object, key, bucket, version)
+        await self._call(self.store.delete_object, key, bucket, version, if_unchanged=if_unchanged)
 
     async def copy_object(
         self,

@@ -37,14 +37,14 @@ from object_clerk.names import (
 )
 from object_clerk.store.configurations import ObjectStoreConfiguration
 from object_clerk.store.files import beneath, later_file
-from object_clerk.store.models import Capability, OpenedObject
+from object_clerk.store.models import Capability, ObjectInfo, ObjectVersion, OpenedObject
 from object_clerk.store.streams import exactly, given_back, spanned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from object_clerk.receipt import Receipt
-    from object_clerk.store.models import Bucket, ObjectInfo, ObjectVersion
+    from object_clerk.store.models import Bucket
 
 T = TypeVar("T")
 _END = object()
@@ -371,17 +371,41 @@ class ObjectStoreClient(abc.ABC):
             )
 
     def delete_object(
-        self, key: str, bucket: str | None = None, version: str | None = None
+        self,
+        key: str,
+        bucket: str | None = None,
+        version: str | None = None,
+        *,
+        if_unchanged: ObjectInfo | None = None,
     ) -> None:
         """Delete an object; that there is none is no error.
+
+        ``if_unchanged`` tells any two writes apart in a directory and in memory, also those of the
+        same bytes. On S3 the server compares the ETag in the step that deletes, and size and time
+        are compared by a look right before it. So there a write of other bytes is never deleted,
+        but one of the very same bytes (with other metadata, say) is, if it came between that look
+        and the deletion, or in the same second as the one that is meant. In a bucket with versions
+        the version is compared too, and again right after: what came in between is hidden for that
+        moment, and then uncovered.
 
         Args:
             key: the key.
             bucket: the bucket.
             version: delete this generation for good; without it, a backend with versions keeps
                 all, and notes that the object was deleted.
+            if_unchanged: delete the object only if it is still the generation that this describes,
+                which came from ``head_object``, ``get_object`` or ``list_objects``.
+
+        Raises:
+            PreconditionFailed: ``if_unchanged`` was given, and another generation is there. It was
+                kept.
+            UnsupportedError: the backend has no such condition, or an S3 store was not seen to
+                honour it. Nothing was deleted.
         """
-        self._done(self._where("delete_object", key, bucket, version), self._delete_object)
+        where = self._where("delete_object", key, bucket, version)
+        if if_unchanged is not None:
+            self._check_unchanged(where, if_unchanged)
+        self._done(where, self._delete_object, **_given(if_unchanged=if_unchanged))
 
     # -- URLs ------------------------------------------------------------------------------
 
@@ -490,8 +514,19 @@ class ObjectStoreClient(abc.ABC):
         """Copy an object with its metadata, atomically."""
 
     @abc.abstractmethod
-    def _delete_object(self, *, key: str, bucket: str, version: str | None = None) -> None:
-        """Delete an object; it may be missing, its bucket may not."""
+    def _delete_object(
+        self,
+        *,
+        key: str,
+        bucket: str,
+        version: str | None = None,
+        if_unchanged: ObjectInfo | None = None,
+    ) -> None:
+        """Delete an object; it may be missing, its bucket may not.
+
+        ``if_unchanged`` is needed for the capability CONDITIONAL_DELETES: what it describes and
+        what is there have to be compared in the same step.
+        """
 
     @abc.abstractmethod
     def _get_presigned_url(self, *, key: str, bucket: str, expires: int) -> str:
@@ -571,6 +606,24 @@ class ObjectStoreClient(abc.ABC):
         if "metadata" in given:
             check_metadata(given["metadata"])
         return given
+
+    def _check_unchanged(self, where: Mapping[str, str], meant: object) -> None:
+        """Raise unless this can be the condition of a delete, and the backend has it."""
+        self._require(Capability.CONDITIONAL_DELETES, where)
+        if not isinstance(meant, ObjectInfo):
+            raise ObjectClerkTypeException(
+                f"if_unchanged is an ObjectInfo as head_object gives it, not {type(meant).__name__}"
+            )
+        if meant.key != where["key"]:
+            raise ObjectClerkParameterException(
+                f"if_unchanged describes {meant.key!r}, which is another object"
+            )
+        if isinstance(meant, ObjectVersion) and meant.is_delete_marker:
+            raise ObjectClerkParameterException("if_unchanged describes a delete marker")
+        if "version" in where:
+            raise ObjectClerkParameterException(
+                "if_unchanged is about the latest generation: give it or version, not both"
+            )
 
     def _done(self, where: Mapping[str, str], hook: Callable[..., T], **options: Any) -> T:
         """What the adapter's ``hook`` returns, or an error of ours that says where it failed."""

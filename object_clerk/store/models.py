@@ -16,6 +16,7 @@ class Capability(enum.Enum):
 
     BUCKETS = "create and delete buckets"
     CONDITIONS = "writes that depend on what is there (if_absent, if_match)"
+    CONDITIONAL_DELETES = "deletes that depend on what is there (if_unchanged)"
     METADATA = "content type and metadata beside an object"
     RANGES = "reads of some bytes without those before them"
     PRESIGNED_URLS = "URLs for readers and writers without credentials"

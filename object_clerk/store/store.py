@@ -170,10 +170,15 @@ class ObjectStore:
         self.client.delete_object(key, bucket, version)
 
     def delete_object(
-        self, key: str, bucket: str | None = None, version: str | None = None
+        self,
+        key: str,
+        bucket: str | None = None,
+        version: str | None = None,
+        *,
+        if_unchanged: ObjectInfo | None = None,
     ) -> None:
         """Delete an object; see :meth:`ObjectStoreClient.delete_object`."""
-        self.client.delete_object(key, bucket, version)
+        self.client.delete_object(key, bucket, version, if_unchanged=if_unchanged)
 
     def copy_object(
         self,

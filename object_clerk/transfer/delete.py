@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any
 
+from object_clerk.checksum.etag import bare
 from object_clerk.connection import Connection, request
+from object_clerk.endpoint import Support
 from object_clerk.exceptions import (
     ERROR_CODES,
     BucketNotFoundException,
     DeleteIncomplete,
     Failure,
     ObjectClerkException,
+    ObjectClerkParameterException,
     ObjectClerkServerInternalException,
     ObjectNotFoundException,
+    PreconditionFailed,
+    UnsupportedError,
 )
+from object_clerk.names import check_text
 from object_clerk.receipt import DeleteOutcome
 from object_clerk.retry import Operation, retried
-from object_clerk.transfer.multipart import CLEANING_UP
-from object_clerk.transfer.stream import Pin, pin
+from object_clerk.transfer.conditions import Conditions
+from object_clerk.transfer.multipart import CLEANING_UP, Inquiry
+from object_clerk.transfer.stream import Pin, pin, unchanged, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
+
+log = logging.getLogger(__name__)
 
 #: Keys in one request (API reference of DeleteObjects).
 MOST_KEYS = 1000
@@ -37,6 +49,190 @@ def delete(
         raise
     except ObjectNotFoundException:
         return  # S3 says nothing about a missing key, some stores say this
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Generation:
+    """Which object is to be deleted, and no other that has come in its place.
+
+    Attributes:
+        etag: its ETag, bare.
+        size: its length in bytes, if that is known.
+        modified: when it was written, if that is known. Seconds are compared, since a HEAD tells
+            no less.
+        version_id: its version, if that is known.
+    """
+
+    etag: str
+    size: int | None = None
+    modified: datetime | None = None
+    version_id: str | None = None
+
+    @classmethod
+    def of(cls, if_match: str) -> Generation:
+        """Whichever has this ETag, with quotes or without."""
+        etag = bare(check_text("if_match", if_match))
+        if etag in (None, "*"):
+            raise ObjectClerkParameterException("if_match is the ETag of the object to delete")
+        return cls(etag)
+
+    def check(self, there: Pin) -> None:
+        """Raise unless this is what is there."""
+        modified = self.modified and self.modified.replace(microsecond=0)
+        for name, meant, found in (
+            ("ETag", self.etag, there.etag),
+            ("size", self.size, there.size),
+            ("time", modified, there.answer.get("LastModified")),
+            ("version", self.version_id, there.version_id),
+        ):
+            if meant not in (None, found):
+                raise PreconditionFailed(f"its {name} is {found}, not {meant}; it was kept")
+
+
+def delete_unchanged(
+    op: Operation, connection: Connection, bucket: str, key: str, meant: Generation
+) -> bool:
+    """Delete an object if it is still the one that is meant.
+
+    The server compares the ETag in the step that deletes. All else is compared by a look right
+    before that, and in a bucket with versions by another one right after.
+
+    Returns:
+        whether it was there; if not, its bucket may be missing as well.
+
+    Raises:
+        PreconditionFailed: it is another one. It was kept.
+        UnsupportedError: the server was not seen to honour If-Match when it deletes, or does not
+            know the ETag of this object. Nothing was deleted.
+    """
+    where = {"Bucket": bucket, "Key": key}
+    if connection.endpoint.delete_if_match is Support.UNKNOWN:
+        there = _first_look(op, connection, where)
+        if there is None:
+            return False
+        meant.check(there)
+        _learn(op, connection, there, bucket, key)
+    seen: list[Pin] = []
+    answer = _delete_what_was_seen(op, connection, where, meant, seen)
+    if answer is None:
+        return False
+    marker = version_of(answer) if answer.get("DeleteMarker") else None
+    if marker is not None:
+        _uncover(op, connection, bucket, key, marker, seen[0])
+    return True
+
+
+def _learn(op: Operation, connection: Connection, there: Pin, bucket: str, key: str) -> None:
+    """Find out whether If-Match counts when this object is deleted."""
+    inquiry = Inquiry(op, connection)
+    if "VersionId" in there.answer:
+        # Where a DELETE leaves a marker it takes objects of our own, which are removed for good.
+        prefix = connection.config.probe_prefix
+        connection.endpoint.learn_condition(
+            "delete_if_match", inquiry.ask, inquiry.insist, bucket, prefix
+        )
+    else:
+        connection.endpoint.learn_delete(inquiry.ask, bucket, key)
+
+
+def _look(op: Operation, connection: Connection, where: dict[str, Any]) -> Pin | None:
+    """The object as it is now; None if there is none."""
+    try:
+        return Pin.of(connection.call(op, "head_object", **where))
+    except ObjectNotFoundException:
+        return None
+
+
+_first_look = retried(_look)
+
+
+@retried
+def _delete_what_was_seen(
+    op: Operation,
+    connection: Connection,
+    where: dict[str, Any],
+    meant: Generation,
+    seen: list[Pin],
+) -> dict[str, Any] | None:
+    """Delete an object if it is what is meant, and what the first attempt has seen.
+
+    An attempt whose answer was lost may have deleted it, and somebody may have written the same
+    bytes since; these must not be deleted by another attempt.
+
+    Returns:
+        the answer; None if the object is gone.
+    """
+    there = _look(op, connection, where)
+    if there is None:
+        return None
+    meant.check(there)
+    if seen and not unchanged(there, seen[0]):
+        raise PreconditionFailed(
+            "somebody has written it anew since the first attempt; it was kept"
+        )
+    if connection.endpoint.delete_if_match is not Support.HONOURED:
+        raise UnsupportedError(
+            "this server was not seen to honour If-Match when it deletes, so what another writer "
+            "has put there could be deleted; nothing was (clerk.endpoint.report() has what it does "
+            "honour)"
+        )
+    seen[:] = [there]
+    condition = Conditions(if_match=meant.etag).parameters(connection)
+    try:
+        return connection.call(op, "delete_object", **where, **condition)
+    except ObjectNotFoundException:
+        return None
+    except PreconditionFailed as error:
+        now = _look(op, connection, where)
+        if now is None:  # by an attempt before whose answer was lost, or by somebody else
+            return None
+        if unchanged(now, there):
+            # Swift compares something else where an object is made of parts, or has versions.
+            raise UnsupportedError(
+                "this server's If-Match does not know this ETag, so nothing was deleted"
+            ) from error
+        error.message = "somebody replaced it in the last moment; it was kept"
+        raise
+
+
+def _uncover(
+    op: Operation, connection: Connection, bucket: str, key: str, marker: str, deleted: Pin
+) -> None:
+    """Take a delete marker back if it hides another version than the one that was looked at.
+
+    That one has the same ETag, or there would be no marker.
+    """
+    try:
+        newest = newest_version(op, connection, bucket, key)
+    except ObjectClerkException as error:
+        log.warning("what the delete marker of %s/%s hides is not known: %s", bucket, key, error)
+        return
+    if not newest or newest.get("IsLatest") or version_of(newest) == deleted.version_id:
+        return
+    ending = op.child("delete_object", CLEANING_UP)
+    try:
+        request(ending, connection, "delete_object", Bucket=bucket, Key=key, VersionId=marker)
+    except ObjectClerkException as error:
+        raise PreconditionFailed(
+            "somebody wrote the same bytes in the last moment, and the delete marker "
+            f"{marker} hides them, since it could not be removed: {error.message}"
+        ) from error
+    raise PreconditionFailed("somebody wrote the same bytes in the last moment; they were kept")
+
+
+@retried
+def newest_version(op: Operation, connection: Connection, bucket: str, key: str) -> dict[str, Any]:
+    """What a listing says of the newest version of an object; empty if there is none.
+
+    It may lie under a delete marker.
+    """
+    answer = connection.call(op, "list_object_versions", Bucket=bucket, Prefix=key, MaxKeys=100)
+    if not answer.keys() & {"IsTruncated", "Versions", "DeleteMarkers"}:
+        raise ObjectClerkServerInternalException(
+            "the server's answer is no list of versions", failure=Failure.TRANSIENT
+        )
+    of_key = (each for each in answer.get("Versions", ()) if each.get("Key") == key)
+    return next(of_key, {})
 
 
 def take_back(

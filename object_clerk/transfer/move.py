@@ -14,12 +14,10 @@ from object_clerk.checksum.record import Record, moved_to, tombstone
 from object_clerk.connection import request
 from object_clerk.endpoint import Support
 from object_clerk.exceptions import (
-    Failure,
     MoveIncomplete,
     ObjectChanged,
     ObjectClerkException,
     ObjectClerkParameterException,
-    ObjectClerkServerInternalException,
     ObjectNotFoundException,
     PreconditionFailed,
     UnsupportedError,
@@ -28,15 +26,12 @@ from object_clerk.receipt import Finding, Receipt, Verdict
 from object_clerk.retry import Operation, retried
 from object_clerk.transfer.conditions import Conditions
 from object_clerk.transfer.copy import AlreadyMoved
+from object_clerk.transfer.delete import newest_version
 from object_clerk.transfer.multipart import Inquiry, begin
-from object_clerk.transfer.stream import Pin, pin, version_of
+from object_clerk.transfer.stream import Pin, pin, unchanged, version_of
 
 if TYPE_CHECKING:
     from object_clerk.transfer.copy import Copy
-
-#: What must not have changed between copy and delete.
-_IDENTITY = ("ETag", "ContentLength", "LastModified", "VersionId")
-
 
 _BURIED = "the source was replaced by a tombstone on condition, and that was deleted"
 
@@ -140,7 +135,7 @@ def _delete_source(op: Operation, copy: Copy, source: Pin, guard: SourceGuard) -
         if source.version_id:
             _check_marker(op, copy, source, None)
         return "the source was gone already when it was to be deleted"
-    if not _unchanged(now, source):
+    if not unchanged(now, source):
         raise _replaced(copy)
     if source.version_id:
         return _check_marker(op, copy, source, version_of(_delete(op, copy)))
@@ -163,7 +158,7 @@ def _delete_if_unchanged(op: Operation, copy: Copy, source: Pin, guard: SourceGu
         return "the source was gone already when it was to be deleted"
     except PreconditionFailed as error:
         begun = time.monotonic()
-        if not _unchanged(_look(op, copy), source):
+        if not unchanged(_look(op, copy), source):
             raise _replaced(copy) from error
         # Swift compares something else where an object is made of parts: it can never hold.
         if guard is SourceGuard.REQUIRE:
@@ -189,10 +184,6 @@ def _delete(op: Operation, copy: Copy, **parameters: Any) -> dict[str, Any]:
     return copy.connection.call(op, "delete_object", Bucket=bucket, Key=key, **parameters)
 
 
-def _unchanged(now: Pin, source: Pin) -> bool:
-    return all(now.answer.get(name) == source.answer.get(name) for name in _IDENTITY)
-
-
 def _unguarded(why: str) -> UnsupportedError:
     return UnsupportedError(f"{why}, and source_guard is 'require'")
 
@@ -209,29 +200,14 @@ def _check_marker(op: Operation, copy: Copy, source: Pin, marker: str | None) ->
     bucket, key = copy.source
     undo = f"; deleting its marker {marker} brings it back" if marker else ""
     try:
-        answer = _versions(op, copy)
+        newest = newest_version(op, copy.connection, bucket, key)
     except ObjectClerkException as error:
         return f"the source was deleted; its versions could not be listed ({error.message}){undo}"
-    versions = [each for each in answer.get("Versions", ()) if each.get("Key") == key]
-    newest = versions[0] if versions else {}
     if newest.get("VersionId") in (source.version_id, None) or newest.get("IsLatest"):
         return f"the source is still there as a version{undo}"
     if marker:
         request(op, copy.connection, "delete_object", Bucket=bucket, Key=key, VersionId=marker)
     raise _replaced(copy)
-
-
-@retried
-def _versions(op: Operation, copy: Copy) -> dict[str, Any]:
-    bucket, key = copy.source
-    answer = copy.connection.call(
-        op, "list_object_versions", Bucket=bucket, Prefix=key, MaxKeys=100
-    )
-    if not answer.keys() & {"IsTruncated", "Versions", "DeleteMarkers"}:
-        raise ObjectClerkServerInternalException(
-            "the server's answer is no list of versions", failure=Failure.TRANSIENT
-        )
-    return answer
 
 
 def _bury(op: Operation, copy: Copy, source: Pin) -> str:
@@ -270,7 +246,7 @@ def _looks_like_the_copy(op: Operation, copy: Copy, source: Pin) -> bool:
             target = copy.pin_of_copy(None)
         except ObjectNotFoundException as error:
             raise ObjectChanged("somebody removed the copy; the source was kept") from error
-    return _unchanged(source, target)
+    return unchanged(source, target)
 
 
 def _plain(key: str) -> str:

@@ -39,6 +39,9 @@ LEAST_STEP_BYTES = 1 << 10
 SLOW_STEP_S = 1.0
 LEAST_BYTES_PER_MINUTE = 64 << 10
 
+#: What a HEAD tells that another write changes, if it can be told at all.
+_IDENTITY = ("ETag", "ContentLength", "LastModified", "VersionId")
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -73,6 +76,11 @@ class Pin:
             version_of(answer),
             answer,
         )
+
+
+def unchanged(now: Pin, before: Pin) -> bool:
+    """Whether nothing that a HEAD tells has changed between two of them."""
+    return all(now.answer.get(name) == before.answer.get(name) for name in _IDENTITY)
 
 
 def pin(

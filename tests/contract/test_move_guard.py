@@ -61,10 +61,9 @@ def is_delete(request: Request) -> bool:
     return request.method == "DELETE" and request.path.endswith("/from") and not request.query
 
 
-def deletes_on_condition(server: Server, size: int) -> bool:
+def deletes_on_condition(traits: Traits, size: int) -> bool:
     """Whether the server compares the ETag of such an object before it deletes it."""
-    # The ETag that Swift compares, where an object is made of parts, is not the one it tells.
-    return server.traits.delete_if_match and not (server.name == "swift" and size == LARGE)
+    return traits.delete_if_match and (size == SMALL or traits.delete_if_match_of_parts)
 
 
 def can_bury(clerk: ObjectClerk) -> bool:
@@ -74,11 +73,11 @@ def can_bury(clerk: ObjectClerk) -> bool:
 @GUARDS
 @SIZES
 def test_each_guard(
-    size: int, guard: str, knowing: ObjectClerk, s3: S3Client, server: Server, bucket: str
+    size: int, guard: str, knowing: ObjectClerk, s3: S3Client, traits: Traits, bucket: str
 ) -> None:
     """The receipt tells how the source was deleted; where it must not be, it is kept."""
     knowing.upload_object(blob(size), bucket, "from")
-    on_condition = deletes_on_condition(server, size)
+    on_condition = deletes_on_condition(traits, size)
     safe = can_bury(knowing) if guard == "tombstone" else on_condition
     if guard != "check" and not safe:
         with pytest.raises(MoveIncomplete, match="run the move again") as caught:

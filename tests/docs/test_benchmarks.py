@@ -1,23 +1,29 @@
-"""The benchmark behind docs/performance.rst runs, and its claims hold for a small file."""
+"""The benchmarks behind pages run, and what the pages claim holds for a small file."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.memory import __main__ as memory
 from benchmarks.memory.ways import WAYS
+from benchmarks.session import __main__ as session
 from tests.docs.rst import ROOT, page
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE = 16
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, name: str = "memory") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", *arguments],
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -57,3 +63,38 @@ def test_the_page_shows_what_the_command_prints() -> None:
     shown = (ROOT / "docs" / "performance.rst").read_text(encoding="utf-8")
     header = printed.splitlines()[1].split()
     assert any(line.split() == header for line in shown.splitlines())
+
+
+def test_sessions_beside_an_object_clerk(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    small = ("--sizes", "4KiB,2MiB", "--rounds", "1", "--requests", "3", "--json", str(path))
+    done = run(*small, name="session")
+    if done.returncode == 1 and done.stderr.splitlines()[-1].startswith("Unavailable: "):
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(path.read_text())
+    assert {(row["size"], row["work"], row["contents"], row["way"]) for row in rows} == {
+        (size, work, kind, way)
+        for size in (4 << 10, 2 << 20)
+        for work in session.VERBS
+        for kind, ways in session.PLAN.items()
+        for way in ways
+    }
+    for row in rows:
+        assert row["taken"]["wall_s"] > 0
+        assert row["taken"]["cpu_s"] > 0
+        assert (row["taken"]["gateway_mib"] is None) is (row["way"] == "direct")
+        assert row["taken"]["client_mib"] < 100
+    assert "put 2 MiB" in done.stdout
+    assert "get 4 KiB" in done.stdout
+
+
+@pytest.mark.parametrize("wrong", [("--sizes", "64"), ("--sizes", "0MiB"), ("--rounds", "0")])
+def test_sessions_wrong_numbers_are_refused(wrong: tuple[str, str]) -> None:
+    assert run(*wrong, name="session").returncode == 2
+
+
+def test_the_page_on_sessions_shows_the_command() -> None:
+    ((_, text),) = page("docs/session.rst").blocks("console")
+    assert text.startswith("$ python -m benchmarks.session ")
+    session._parser().parse_args(shlex.split(text)[4:])

@@ -10,6 +10,7 @@ import pytest
 from object_clerk import ObjectClerk, Verification
 from object_clerk.checksum import layout, record
 from object_clerk.checksum.algorithm import MD5, SHA256
+from object_clerk.endpoint import Support
 from object_clerk.testing import FaultProxy
 from object_clerk.transfer.copy import LARGEST_IN_MEMORY, LARGEST_WHOLE_PART
 from object_clerk.transfer.upload import LARGEST_METADATA
@@ -121,6 +122,11 @@ def measured(
         call = counter.clerk.move_object
         return counter(lambda: call(bucket, key, bucket, f"{key} moved", **arguments))
 
+    def delete(key: str, bucket: str = "counted") -> list[str]:
+        counter.clerk.upload_object(SMALL, bucket, key)
+        etag = counter.clerk.get_object_info(bucket, key)["etag"]
+        return counter(lambda: counter.clerk.delete_object(bucket, key, if_match=etag))
+
     single = upload(SMALL, "small")
     yield "upload in one request", single
     first = upload(LARGE, "large")
@@ -150,6 +156,12 @@ def measured(
     assert rest[-2:] == second[-2:]
     yield "before the first deletion of these", rest[:-2]
     yield "move in a bucket with versions, after the copy", move("one", "versioned")[len(copied) :]
+    yield "delete_object with if_match", delete("one")
+    yield "the same in a bucket with versions", delete("two", "versioned")
+    counter.clerk.endpoint.delete_if_match = Support.UNKNOWN
+    asked = delete("one")
+    assert asked[-2:] == ["HeadObject", "DeleteObject"]
+    yield "before the first of these, where there are no versions", asked[:-2]
 
     counter.clerk.examine_endpoint("counted")
     trusted = copy("small", "trusted")

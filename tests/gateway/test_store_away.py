@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from object_clerk.gateway import app, health
+from object_clerk.gateway import health, patience
 from object_clerk.store import ObjectStore
 from tests.gateway.running import gateway
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_a_store_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request that asks it is answered by 504, and /health as ever."""
-    monkeypatch.setattr(app, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.2)
     monkeypatch.setattr(health, "_PATIENCE_S", 0.2)
     store = ObjectStore({"framework": "memory", "root_bucket": "gateway"})
     answers = threading.Event()

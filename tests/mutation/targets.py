@@ -45,7 +45,7 @@ TARGETS = {
             *("tests/contract/test_move_guard.py", "--servers=moto"),
         ),
         (
-            *("_delete_source", "_delete_if_unchanged", "_unchanged", "_check_marker"),
+            *("_delete_source", "_delete_if_unchanged", "_check_marker"),
             *("_looks_like_the_copy", "_refuse_same_object"),
         ),
     ),

@@ -17,7 +17,7 @@ import time
 import urllib.parse
 import uuid
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -250,25 +250,35 @@ def tagging(subject: Subject) -> bool:
     return bool(kept == tags)
 
 
-@_probe
-def versioning(subject: Subject) -> bool:
-    # In a bucket of its own: the other probes are for a plain one.
+@contextlib.contextmanager
+def _versioned(subject: Subject) -> Iterator[dict[str, Any]]:
+    """Where an object may be in a bucket with versions; raises if there is no such thing.
+
+    A bucket of its own, since the other probes are for a plain one.
+    """
     bucket = f"clerk-{uuid.uuid4().hex[:20]}"
     s3 = subject.s3
-    if code(s3.create_bucket, Bucket=bucket):
-        return False
+    s3.create_bucket(Bucket=bucket)
     try:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        first = s3.put_object(Bucket=bucket, Key="k", Body=b"first")
-        s3.put_object(Bucket=bucket, Key="k", Body=b"second")
-        old = s3.get_object(Bucket=bucket, Key="k", VersionId=first["VersionId"])
-        return old["Body"].read() == b"first"
-    except (ClientError, BotoCoreError, KeyError):
-        return False
+        yield {"Bucket": bucket, "Key": "k"}
     finally:
         with contextlib.suppress(ClientError, BotoCoreError):
             empty(s3, bucket)
             s3.delete_bucket(Bucket=bucket)
+
+
+@_probe
+def versioning(subject: Subject) -> bool:
+    s3 = subject.s3
+    try:
+        with _versioned(subject) as where:
+            first = s3.put_object(**where, Body=b"first")
+            s3.put_object(**where, Body=b"second")
+            old = s3.get_object(**where, VersionId=first["VersionId"])
+            return old["Body"].read() == b"first"
+    except (ClientError, BotoCoreError, KeyError):
+        return False
 
 
 # --- conditions
@@ -379,6 +389,29 @@ def delete_if_match(subject: Subject) -> bool:
     wrong = {"IfMatch": _WRONG_ETAG}
     error = code(subject.s3.delete_object, Bucket=subject.bucket, Key=key, **wrong)
     return _is_precondition_failure(error)
+
+
+@_probe
+def delete_if_match_of_parts(subject: Subject) -> bool:
+    upload = subject.begin()
+    subject.complete(upload, subject.parts(upload, [b"content"]))
+    where = {"Bucket": subject.bucket, "Key": upload["Key"]}
+    etag = subject.s3.head_object(**where)["ETag"]
+    return code(subject.s3.delete_object, **where, IfMatch=etag) == ""
+
+
+@_probe
+def delete_if_match_of_versions(subject: Subject) -> bool:
+    s3 = subject.s3
+    try:
+        with _versioned(subject) as where:
+            older = s3.put_object(**where, Body=b"older")["ETag"]
+            latest = s3.put_object(**where, Body=b"latest")["ETag"]
+            refused = [code(s3.delete_object, **where, IfMatch=each) for each in (older, latest)]
+            gone = code(s3.head_object, **where) == "404"
+            return _is_precondition_failure(refused[0]) and refused[1] == "" and gone
+    except (ClientError, BotoCoreError, KeyError):
+        return False
 
 
 # --- copies

@@ -84,6 +84,10 @@ class Traits:
     """CopyObject with a wrong If-Match gives 412."""
     delete_if_match: bool = True
     """DeleteObject with a wrong If-Match gives 412."""
+    delete_if_match_of_parts: bool = True
+    """DeleteObject with If-Match deletes an object of parts whose ETag that is."""
+    delete_if_match_of_versions: bool = True
+    """In a bucket with versions DeleteObject compares If-Match with the latest version."""
 
     # --- copies
     copy_to_itself_rejected: bool = True
@@ -189,6 +193,7 @@ TRAITS: dict[str, Traits] = {
         copy_if_none_match=False,
         copy_if_match=False,
         delete_if_match=False,
+        delete_if_match_of_versions=False,
         copy_to_itself_rejected=False,
         upload_part_copy=False,  # the reply has no ETag of the part
         multipart_etag_kept=False,  # the plain MD5 of the whole
@@ -211,6 +216,8 @@ TRAITS: dict[str, Traits] = {
         put_if_match=False,  # 501
         complete_if_match=False,  # 501
         copy_if_match=False,  # 501
+        delete_if_match_of_parts=False,  # 412 for every ETag
+        delete_if_match_of_versions=False,  # the same
         copy_etag_computed=False,  # the source's is kept
         full_object_checksum=False,  # ignored
         object_size_compared=False,  # ignored
@@ -228,6 +235,7 @@ TRAITS: dict[str, Traits] = {
         copy_if_none_match=False,  # ignored
         copy_if_match=False,  # ignored
         delete_if_match=False,  # ignored
+        delete_if_match_of_versions=False,  # ignored
         copy_etag_computed=False,  # the source's is kept
         complete_reply_has_etag=False,  # an empty string
         no_such_upload_on_complete=False,  # 500 InternalError, which looks worth a retry
@@ -242,6 +250,7 @@ TRAITS: dict[str, Traits] = {
         copy_if_none_match=False,  # ignored
         copy_if_match=False,  # ignored
         delete_if_match=False,  # ignored
+        delete_if_match_of_versions=False,  # ignored
         complete_repeatable=False,  # NoSuchUpload, although the object is there
         object_size_compared=False,  # ignored
         create_again="BucketAlreadyOwnedByYou",

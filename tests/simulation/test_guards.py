@@ -14,7 +14,7 @@ from object_clerk import Verdict
 from object_clerk.connection import request
 from object_clerk.receipt import Finding
 from object_clerk.retry import Operation, RetryPolicy
-from object_clerk.transfer import download, listing, move, upload
+from object_clerk.transfer import download, listing, stream, upload
 from object_clerk.transfer.copy import Copy
 from object_clerk.transfer.files import PartialFile
 from object_clerk.transfer.multipart import MultipartUpload
@@ -92,7 +92,7 @@ GUARDS = {
         Copy, "_proved_by_etag", _proved, ("I1", "I2"), _verbs("copy", "move")
     ),
     "the source is looked at before it is deleted": Guard(
-        move, "_IDENTITY", (), ("I2", "I3"), _verbs("move")
+        stream, "_IDENTITY", (), ("I2", "I3"), _verbs("move")
     ),
     "an object of somebody else is not taken for ours": Guard(
         MultipartUpload, "_is_ours", _always, ("I1",), _unproved_parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import dataclasses
 import gc
 import inspect
 import io
@@ -20,6 +21,7 @@ from object_clerk import (
     ObjectClerkParameterException,
     ObjectClerkTypeException,
     ObjectNotFoundException,
+    PreconditionFailed,
     Receipt,
 )
 from object_clerk.store import AsyncObjectStore, ObjectInfo, ObjectStore, aio
@@ -128,6 +130,9 @@ class TestVerbs:
                 async with await store.download_object("a/file", tmp_path / "d2") as opened:
                     assert await opened.body.read() == b"a file"
 
+                stale = dataclasses.replace(await store.head_object("a/object"), size=1)
+                with pytest.raises(PreconditionFailed):
+                    await store.delete_object("a/object", if_unchanged=stale)
                 await store.delete_object("a/object")
                 await store.delete_file("a/file")
                 assert await keys_of(store) == ["a/blocks", "a/bytes", "a/stream", "b/stream"]

@@ -90,6 +90,8 @@ def _gaps(server: Server) -> frozenset[Gap]:
         # A copy can be made in parts, whatever its size.
         Gap.COPY_IF_ABSENT: absent or traits.complete_if_none_match,
         Gap.COPY_IF_MATCH: match or traits.complete_if_match,
+        Gap.IF_UNCHANGED: traits.delete_if_match,
+        Gap.IF_UNCHANGED_VERSIONS: traits.delete_if_match_of_versions,
         Gap.EXPIRY: traits.presigned_expiry,
         Gap.SIGNATURES: traits.verifies_signatures,
         Gap.VERSIONS: traits.versioning,
@@ -107,6 +109,7 @@ class OnS3(Ground):
 
     framework = Framework.MINIO
     large = LARGE
+    tick_s = 1.1  # a HEAD tells seconds
 
     @pytest.fixture
     def config(

@@ -80,6 +80,7 @@ def test_each_store_is_a_world_of_its_own(store: ObjectStore) -> None:
     assert store.client.capabilities == {
         Capability.BUCKETS,
         Capability.CONDITIONS,
+        Capability.CONDITIONAL_DELETES,
         Capability.METADATA,
         Capability.RANGES,
     }

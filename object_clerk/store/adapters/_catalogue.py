@@ -16,7 +16,13 @@ from urllib.parse import quote
 
 from object_clerk.exceptions import ObjectClerkConfigurationException, ObjectClerkFileException
 from object_clerk.store.adapters._connections import Connections
-from object_clerk.store.adapters._local import bucket_full, bucket_there, no_bucket
+from object_clerk.store.adapters._local import (
+    bucket_full,
+    bucket_there,
+    check_unchanged,
+    following,
+    no_bucket,
+)
 from object_clerk.store.adapters._trouble import PATIENCE_S, explained
 from object_clerk.store.models import Bucket, ObjectInfo
 
@@ -153,7 +159,7 @@ class Catalogue:
         return [_info(row) for row in rows]
 
     def put(self, bucket: str, info: ObjectInfo, file: str, wish: Wish) -> str | None:
-        """Write the row of an object, if the wish allows it.
+        """Write the row of an object, if the wish allows it, with a time after that of the last.
 
         Returns:
             the data file of the object that was replaced.
@@ -164,15 +170,29 @@ class Catalogue:
         with self._changing() as db:
             home = self._bucket(db, bucket)
             there = db.execute(_ONE, (home, info.key.encode())).fetchone()
-            wish.check(None if there is None else _info(there).etag)
-            db.execute(_WRITE, (home, *_row(info, file)))
+            replaced = None if there is None else _info(there)
+            wish.check(None if replaced is None else replaced.etag)
+            db.execute(_WRITE, (home, *_row(following(info, replaced), file)))
         return None if there is None else str(there[-1])
 
-    def remove(self, bucket: str, key: str) -> str | None:
-        """Remove the row of an object, if there is one; its data file."""
+    def remove(self, bucket: str, key: str, meant: ObjectInfo | None = None) -> str | None:
+        """Remove the row of an object, if there is one.
+
+        Args:
+            bucket: its bucket.
+            key: its key.
+            meant: what it has to be; None if that does not matter.
+
+        Returns:
+            its data file.
+
+        Raises:
+            PreconditionFailed: it is not what was meant.
+        """
         with self._changing() as db:
             where = (self._bucket(db, bucket), key.encode())
             there = db.execute(_ONE, where).fetchone()
+            check_unchanged(None if there is None else _info(there), meant)
             db.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", where)
         return None if there is None else str(there[-1])
 

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from object_clerk.checksum.etag import bare
@@ -42,6 +42,9 @@ _WRITE = (*_COPY, "content_type", "metadata")
 
 #: So many entries of a listing are in memory at once.
 _PAGE = 1000
+
+#: The least by which two times differ.
+_TICK = timedelta(microseconds=1)
 
 #: The media type of objects of which nobody has told one.
 _CONTENT_TYPE = "application/octet-stream"
@@ -99,11 +102,46 @@ class Wish:
             )
 
 
+def following(info: ObjectInfo, there: ObjectInfo | None) -> ObjectInfo:
+    """What is to be kept of an object that replaces another one.
+
+    Its time is a later one, even if the clock stands still or goes back: it tells the two apart
+    where their bytes are the same.
+    """
+    if there is None or info.updated_time > there.updated_time:
+        return info
+    return dataclasses.replace(info, updated_time=there.updated_time + _TICK)
+
+
+def check_unchanged(there: ObjectInfo | None, meant: ObjectInfo | None) -> None:
+    """Raise unless an object is what it was when somebody looked at it.
+
+    Args:
+        there: what is known of it now; None if it is gone.
+        meant: what was known of it then; None if that does not matter.
+
+    Raises:
+        PreconditionFailed: it was replaced.
+    """
+    if there is None or meant is None:
+        return
+    if (there.etag, there.size, there.updated_time) != (meant.etag, meant.size, meant.updated_time):
+        raise PreconditionFailed(
+            f"it was written at {there.updated_time}, what was meant at {meant.updated_time}; it "
+            "was kept",
+            code="PreconditionFailed",
+            status=412,
+        )
+
+
 class LocalClient(ObjectStoreClient):
     """A backend in this package's own hands. Adapters say how objects are kept and found."""
 
     capabilities = frozenset(
-        (Capability.BUCKETS, Capability.CONDITIONS, Capability.METADATA, Capability.RANGES)
+        (
+            *(Capability.BUCKETS, Capability.CONDITIONS, Capability.CONDITIONAL_DELETES),
+            *(Capability.METADATA, Capability.RANGES),
+        )
     )
 
     #: What the receipt of a write rests on.

@@ -157,9 +157,11 @@ class FilesystemClient(LocalClient):
             self._files.remove(replaced)
         return info
 
-    def _delete_object(self, *, key: str, bucket: str, **_: Any) -> None:
+    def _delete_object(
+        self, *, key: str, bucket: str, if_unchanged: ObjectInfo | None = None, **_: Any
+    ) -> None:
         self._prepare()
-        name = self._catalogue.remove(bucket, key)
+        name = self._catalogue.remove(bucket, key, if_unchanged)
         if name is not None:
             self._files.remove(name)
 

@@ -13,6 +13,8 @@ from object_clerk.store.adapters._local import (
     LocalClient,
     bucket_full,
     bucket_there,
+    check_unchanged,
+    following,
     no_bucket,
     no_object,
     no_settings,
@@ -37,6 +39,10 @@ class _Bucket:
         self.created_time = datetime.now(UTC)
         self.objects: dict[bytes, tuple[ObjectInfo, bytes]] = {}
         self._keys: list[bytes] = []
+
+    def look(self, key: bytes) -> ObjectInfo | None:
+        found = self.objects.get(key)
+        return None if found is None else found[0]
 
     def put(self, key: bytes, info: ObjectInfo, data: bytes) -> None:
         self.objects[key] = (info, data)
@@ -86,8 +92,8 @@ class MemoryClient(LocalClient):
 
     def _look(self, bucket: str, key: str) -> ObjectInfo | None:
         with self._lock:
-            found = self._bucket(bucket).objects.get(key.encode())
-        return None if found is None else _shown(found[0])
+            found = self._bucket(bucket).look(key.encode())
+        return None if found is None else _shown(found)
 
     def _keep(
         self, bucket: str, blocks: Iterator[bytes], describe: Callable[[], ObjectInfo], wish: Wish
@@ -97,14 +103,19 @@ class MemoryClient(LocalClient):
         key = info.key.encode()
         with self._lock:
             home = self._bucket(bucket)
-            there = home.objects.get(key)
-            wish.check(None if there is None else there[0].etag)
+            there = home.look(key)
+            wish.check(None if there is None else there.etag)
+            info = following(info, there)
             home.put(key, info, data)
         return info
 
-    def _delete_object(self, *, key: str, bucket: str, **_: Any) -> None:
+    def _delete_object(
+        self, *, key: str, bucket: str, if_unchanged: ObjectInfo | None = None, **_: Any
+    ) -> None:
         with self._lock:
-            self._bucket(bucket).remove(key.encode())
+            home = self._bucket(bucket)
+            check_unchanged(home.look(key.encode()), if_unchanged)
+            home.remove(key.encode())
 
     def _page(self, bucket: str, begin: bytes, end: bytes, count: int) -> list[ObjectInfo]:
         with self._lock:

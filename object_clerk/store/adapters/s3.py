@@ -7,12 +7,14 @@ import io
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from object_clerk import transfer
 from object_clerk.checksum import record
 from object_clerk.checksum.etag import bare
 from object_clerk.clerk import ObjectClerk
 from object_clerk.config import ClerkConfig
 from object_clerk.exceptions import (
     BucketNotFoundException,
+    ObjectClerkParameterException,
     ObjectNotFoundException,
 )
 from object_clerk.store.client import ObjectStoreClient, ObjectStoreComponentFactory
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from object_clerk.receipt import Receipt
     from object_clerk.store.configurations import ObjectStoreConfiguration
+    from object_clerk.transfer.delete import Generation
 
 #: What ``options`` of the configuration may hold: arguments of ObjectClerk.
 _HOOKS = ("on_event", "on_receipt")
@@ -158,8 +161,18 @@ class S3Client(ObjectStoreClient):
         with self._missing(src_bucket, src_object):
             return self.clerk.copy_object(src_bucket, src_object, dst_bucket, dst_object, **chosen)
 
-    def _delete_object(self, *, key: str, bucket: str, version: str | None = None) -> None:
-        self.clerk.delete_object(bucket, key, version_id=version)
+    def _delete_object(
+        self,
+        *,
+        key: str,
+        bucket: str,
+        version: str | None = None,
+        if_unchanged: ObjectInfo | None = None,
+    ) -> None:
+        if if_unchanged is None:
+            self.clerk.delete_object(bucket, key, version_id=version)
+        else:
+            self.clerk._delete_unchanged(bucket, key, _generation(if_unchanged))
 
     @contextlib.contextmanager
     def _missing(self, bucket: str, key: str) -> Iterator[None]:
@@ -216,6 +229,14 @@ def settings_of(config: ObjectStoreConfiguration) -> dict[str, Any]:
     settings = {name: value for name, value in config.options.items() if name not in _HOOKS}
     ClerkConfig.load(connection=False, **where, **settings)
     return {**where, **config.options}
+
+
+def _generation(info: ObjectInfo) -> Generation:
+    """What an object has to be to be the one that was described."""
+    if info.etag is None:
+        raise ObjectClerkParameterException("if_unchanged has no ETag")
+    version = None if info.version == "null" else info.version
+    return transfer.delete.Generation(info.etag, info.size, info.updated_time, version)
 
 
 def _info(key: str, headers: Mapping[str, str]) -> ObjectInfo:

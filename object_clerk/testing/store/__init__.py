@@ -65,4 +65,5 @@ class StoreContract(
     Attributes to override:
         large: so many bytes are more than the adapter moves at once.
         proof: the weakest verdict that a write may have.
+        tick_s: seconds after which another write of the same bytes has another ``updated_time``.
     """

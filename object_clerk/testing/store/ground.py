@@ -32,6 +32,8 @@ class Gap(enum.Enum):
     IF_MATCH = "it does not honour if_match, so UnsupportedError is raised"
     COPY_IF_ABSENT = "the same of if_absent for copies"
     COPY_IF_MATCH = "the same of if_match for copies"
+    IF_UNCHANGED = "it does not honour if_unchanged, so UnsupportedError is raised"
+    IF_UNCHANGED_VERSIONS = "the same where it keeps versions"
     EXPIRY = "it takes an expired URL"
     SIGNATURES = "it takes a URL for another key, and another method"
     VERSIONS = "it keeps no versions"
@@ -45,6 +47,7 @@ class Ground:
 
     large: ClassVar[int] = 3_000_001
     proof: ClassVar[Verdict] = Verdict.TRANSPORT
+    tick_s: ClassVar[float] = 0.0
 
     @pytest.fixture
     def config(self) -> Config:

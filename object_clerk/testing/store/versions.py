@@ -9,11 +9,22 @@ import pytest
 from object_clerk.exceptions import (
     BucketNotFoundException,
     ObjectClerkException,
+    ObjectClerkParameterException,
     ObjectClerkTypeException,
     ObjectNotFoundException,
+    PreconditionFailed,
 )
 from object_clerk.store import Capability, ObjectVersion
-from object_clerk.testing.store.ground import Gap, Ground, content, failing, keys, lacks, new_bucket
+from object_clerk.testing.store.ground import (
+    Gap,
+    Ground,
+    content,
+    failing,
+    keys,
+    lacks,
+    new_bucket,
+    refused,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +144,42 @@ class Versions(Ground):
         assert content(store, "key") == b"second"
         with pytest.raises(ObjectClerkException):
             store.get_object("key", version=first)
+
+    @_VERSIONED
+    def test_version_delete_if_unchanged(
+        self, store: ObjectStore, gaps: frozenset[Gap], tmp_path: Path
+    ) -> None:
+        """Check 13: what is latest is hidden if it is what is meant, and all versions stay."""
+        if self.lacking(store, gaps, tmp_path):
+            return
+        if Capability.CONDITIONAL_DELETES not in store.client.capabilities:
+            return
+        store.put_object_v2(b"content", "key")
+        old = store.head_object("key")
+        store.put_object_v2(b"content", "key")
+        new = store.head_object("key")
+        made = [("key", new.version), ("key", old.version)]
+        with failing(ObjectClerkParameterException, "version"):
+            store.delete_object("key", version=new.version, if_unchanged=new)
+        for stale in (old, store.head_object("key", version=old.version)):
+            with failing(PreconditionFailed, store.root_bucket, "key"):
+                store.delete_object("key", if_unchanged=stale)
+        assert _listed(store) == made
+        if Gap.IF_UNCHANGED_VERSIONS in gaps:
+            refused(store, lambda: store.delete_object("key", if_unchanged=new))
+            assert _listed(store) == made
+            return
+        for info in (new, next(store.list_versions("key")), next(store.list_objects("key"))):
+            store.delete_object("key", if_unchanged=info)
+            assert keys(store) == []
+            store.delete_object("key", if_unchanged=info)
+            marker, *versions = store.list_versions()
+            assert marker.is_delete_marker
+            assert [(each.key, each.version) for each in versions] == made
+            with pytest.raises(ObjectClerkParameterException):
+                store.delete_object("key", if_unchanged=marker)
+            store.delete_object("key", version=marker.version)
+            assert content(store, "key") == b"content"
 
     @_VERSIONED
     def test_version_unknown(
