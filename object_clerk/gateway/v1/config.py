@@ -26,7 +26,7 @@ from pydantic import (
 
 from object_clerk.config import read_dotenv
 from object_clerk.exceptions import ObjectClerkConfigurationException
-from object_clerk.session.durations import parse_duration
+from object_clerk.session.durations import format_duration, parse_duration
 from object_clerk.session.scope import Scope
 from object_clerk.session.wire import check_usecase
 from object_clerk.store.documents import read_document
@@ -56,7 +56,18 @@ def _duration(given: object) -> object:
     return parse_duration(given) if isinstance(given, str) else given
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+def _at_least(least: timedelta) -> AfterValidator:
+    """A bound that old versions of pydantic, too, refuse in words."""
+
+    def check(given: timedelta) -> timedelta:
+        if given < least:
+            raise ValueError(f"it is at least {format_duration(least)}")
+        return given
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 UsecaseName = Annotated[str, AfterValidator(check_usecase)]
@@ -245,10 +256,10 @@ class Sweep(_Model):
             the key of a dead object just when that is deleted is lost then.
     """
 
-    interval: Annotated[Duration, Field(ge=timedelta(seconds=1))] | None = None
+    interval: Annotated[Duration, _at_least(timedelta(seconds=1))] | None = None
     batch: int = Field(default=1000, ge=1, le=100_000)
     grace: Duration = timedelta(hours=1)
-    uploads: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=7)
+    uploads: Annotated[Duration, _at_least(timedelta(hours=1))] = timedelta(days=7)
     unconditional: bool = False
 
 
