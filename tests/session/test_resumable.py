@@ -498,7 +498,7 @@ def test_it_does_not_wait_for_ever(
     with pytest.raises(RequestError, match="put together"):
         opened[0].put(CONTENT, "k", "none")
     assert pauses
-    assert max(pauses) <= 0.2
+    assert max(pauses) < 0.201  # as exact as sums of such numbers are
 
 
 @pytest.mark.parametrize("after", [None, "soon", "-1", "Thu, 01 Jan 2026 00:00:00 GMT"])
