@@ -31,10 +31,14 @@ def sha256_in(value: str) -> bytes | None:
     """
     given = _GIVEN.findall(value)
     if len(given) < len(_NAMED.findall(value)):
-        raise ObjectClerkParameterException("a SHA-256 of a digest header is not :<base64>:")
-    found = {decoded(each, 32, "the SHA-256 of a digest header") for each in given}
+        raise ObjectClerkParameterException(
+            "the SHA-256 in Repr-Digest or Content-Digest is not :<base64>:"
+        )
+    found = {decoded(each, 32, "the SHA-256 in Repr-Digest or Content-Digest") for each in given}
     if len(found) > 1:
-        raise ObjectClerkParameterException("a digest header has two SHA-256s that differ")
+        raise ObjectClerkParameterException(
+            "Repr-Digest or Content-Digest has two SHA-256s that differ"
+        )
     return found.pop() if found else None
 
 

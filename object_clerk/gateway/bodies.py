@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -160,11 +161,17 @@ class Outgoing:
             while block := await store.call(self._opened.body.read, PIECE_BYTES):
                 yield block
         finally:
-            # In a thread: it waits there for a read that goes on although nobody wants it now.
-            await store.call(self.close)
+            await self.give_up(store)
+
+    async def give_up(self, store: AsyncObjectStore) -> None:
+        """Close it, whatever becomes of the request.
+
+        In a thread: it waits there for a read that goes on although nobody wants it now.
+        """
+        await asyncio.shield(store.call(self.close))
 
     def close(self) -> None:
-        """Give it up."""
+        """Close it."""
         self._opened.body.close()
 
     def __enter__(self) -> Outgoing:

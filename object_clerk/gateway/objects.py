@@ -108,13 +108,13 @@ async def get_object(request: Request) -> Response:
     span = Span.of(request.headers.get("range"))
     out = await gateway.ask(Outgoing.of, gateway.store.store, key, span.begin, span.end)
     if not span.is_whole and not keeps_range(request.headers, out.info):
-        await gateway.store.call(out.close)
+        await out.give_up(gateway.store)
         span = Span()
         out = await gateway.ask(Outgoing.of, gateway.store.store, key, span.begin, span.end)
     try:
         return _answer(request, gateway, out, span)
     except BaseException:
-        await gateway.store.call(out.close)
+        await out.give_up(gateway.store)
         raise
 
 

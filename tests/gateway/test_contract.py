@@ -401,7 +401,7 @@ class GatewayContract:
         for answer in answers:
             if answer.status_code == 206:
                 assert answer.content == contents[0][1000:]
-            else:
+            elif answer.status_code != 503:  # it was replaced between two requests to S3
                 assert (answer.status_code, answer.content) in [(200, each) for each in contents]
 
     # -- listings --------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_a_request_that_breaks_is_no_more_in_flight() -> None:
         asyncio.run(ask(Accounting(app, metrics)))
     counted = figures(metrics.text())
     assert counted["in_flight",] == 0
-    assert counted["requests_total", "GET", "none", "none"] == 1
+    assert counted["requests_total", "GET", "none", "503"] == 1
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def _destination(request: Request) -> tuple[str, Place]:
     raw = raw.removeprefix(request.scope.get("root_path", "").encode())
     name, _, rest = raw.removeprefix(PREFIX.encode()).partition(b"/")
     family = unquote_to_bytes(name).decode(errors="replace")
-    if family not in _FAMILIES:
+    if family not in _FAMILIES or b"/" not in rest:  # no scopes: this is somebody else's path
         raise Problem.plain(404, "there is no such path")
     try:
         usecase, scope, key = split_path(rest)

@@ -207,7 +207,7 @@ async def _answer(
                     yield block
             finally:
                 await blocks.aclose()
-                await service.store.call(result.out.close)
+                await result.out.give_up(service.store)
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()
 

@@ -233,7 +233,7 @@ class Payload(Streamed):
             await super().__call__(scope, receive, send)
         finally:
             # A generator that never began does not end either.
-            await self._store.call(self._out.close)
+            await self._out.give_up(self._store)
 
 
 async def counted(service: Service, place: Place, out: Outgoing) -> AsyncGenerator[bytes]:

@@ -225,7 +225,7 @@ async def _joined(
                 yield block
         finally:
             await blocks.aclose()
-            await service.store.call(out.close)
+            await out.give_up(service.store)
         if own.size != piece.size or piece.md5 not in (None, own.md5):
             raise ObjectVerificationException(
                 "a piece of an upload is not what it was when it came"

@@ -131,7 +131,7 @@ async def get(service: Service, request: Request, place: Place) -> Response:
             status, size = 206, len(found)
         return payload(service, place, out, status, headers, size)
     except BaseException:
-        await service.store.call(out.close)
+        await out.give_up(service.store)
         raise
 
 
@@ -156,7 +156,7 @@ async def opened(
         found = await _alive(service, place, stored)
         return out, await _told(service, place, stored, found.moment, out.info.size)
     except BaseException:
-        await service.store.call(out.close)
+        await out.give_up(service.store)
         raise
 
 
