@@ -318,7 +318,11 @@ class Api:
         there = self.store.current(given["Bucket"], given["Key"])
         if there is None:
             raise self.error("NoSuchKey", 404)
-        if wanted.strip('"') not in ("*", there.etag):
+        versioned = self.store.buckets[given["Bucket"]].versioned
+        blind = (there.part_sizes and not self.traits.delete_if_match_of_parts) or (
+            versioned and not self.traits.delete_if_match_of_versions
+        )
+        if wanted.strip('"') not in ("*", None if blind else there.etag):
             raise self.error("PreconditionFailed", 412)
 
     def _remove(self, given: Params, version_id: str | None) -> Version | None:

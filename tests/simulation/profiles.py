@@ -80,7 +80,10 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="opaque",
             traits=dataclasses.replace(
-                _POOR, verifies_checksum_header=False, delete_if_match=False
+                _POOR,
+                verifies_checksum_header=False,
+                delete_if_match=False,
+                delete_if_match_of_versions=False,
             ),
             etag="opaque",
         ),
