@@ -258,18 +258,19 @@ def cached_venv(name: str, version: str, *others: str) -> Path:
     Raises:
         Unavailable: It could not be installed.
     """
+    wanted = (f"{name}=={version}", *others)
     python = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    target = cache_directory() / f"{name}-{version}-{python}"
+    target = cache_directory() / re.sub(r"[^\w.]+", "-", " ".join((*wanted, python)))
     try:
         with building(target) as needed:
             if needed:
                 # Built in place: the scripts of an environment name their own directory.
                 _checked([sys.executable, "-m", "venv", target])
                 pip = [target / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input"]
-                _checked([*pip, f"{name}=={version}", *others])
+                _checked([*pip, *wanted])
     except (subprocess.CalledProcessError, OSError) as error:
         output = getattr(error, "stderr", None) or ""
-        raise Unavailable(f"cannot install {name}=={version}: {error} {output[-500:]}") from error
+        raise Unavailable(f"cannot install {wanted[0]}: {error} {output[-500:]}") from error
     return target / "bin"
 
 
