@@ -19,12 +19,11 @@ Answers = dict[str, Answer]
 
 _FIRST = b"first"
 _SECOND = b"second"
+_THIRD = b"third"
 #: An ETag that no object has.
 _WRONG = f'"{"0" * 32}"'
 #: Conditions on what a key holds that do not hold for the object that is there.
 _CONDITIONS = {"if_none_match": {"IfNoneMatch": "*"}, "if_match": {"IfMatch": _WRONG}}
-#: What comes of a condition that does hold.
-_CARRIED_OUT = Answer(Support.IGNORED)
 #: What is said of Ceph 16, for which the ETag that it gives out itself never matches.
 UNQUOTED = "only if the ETag is sent without its quotes"
 NEVER_HOLDS = "it refuses one that holds as well"
@@ -54,12 +53,23 @@ def _put(scratch: Scratch, key: str, answers: Answers) -> None:
         return
     etag = scratch.etag(key)
     for spelling in (f'"{etag}"', etag):
-        held = scratch.condition("put_object", key, Body=_FIRST, IfMatch=spelling)
-        if held == _CARRIED_OUT:
+        held = scratch.condition("put_object", key, Body=_THIRD, IfMatch=spelling)
+        if scratch.etag(key) != etag:
             if spelling == etag:
                 answers["put_if_match"] = Answer(Support.HONOURED, UNQUOTED)
             return
-    answers["put_if_match"] = Answer(Support.REFUSED, NEVER_HOLDS)
+        answers["put_if_match"] = _without_effect(held)
+        if held.support is Support.UNKNOWN:
+            return
+
+
+def _without_effect(held: Answer) -> Answer:
+    """What it means that a condition that holds has left the object as it was.
+
+    The object tells, not the answer: an attempt whose answer was lost has changed it, and the
+    condition of the next one does not hold any more.
+    """
+    return held if held.support is Support.UNKNOWN else Answer(Support.REFUSED, NEVER_HOLDS)
 
 
 def _get(scratch: Scratch, key: str, answers: Answers) -> None:
@@ -185,8 +195,8 @@ def _delete(scratch: Scratch, _: str, answers: Answers) -> None:
     answer = scratch.condition("delete_object", key, IfMatch=_WRONG)
     if answer.support is Support.HONOURED:
         held = scratch.condition("delete_object", key, IfMatch=f'"{scratch.etag(key)}"')
-        if held != _CARRIED_OUT:
-            answer = Answer(Support.REFUSED, NEVER_HOLDS)
+        if scratch.etag(key) is not None:
+            answer = _without_effect(held)
     answers["delete_if_match"] = answer
 
 

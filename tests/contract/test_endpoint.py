@@ -18,7 +18,7 @@ from object_clerk import (
 from object_clerk.connection import request
 from object_clerk.endpoint import Endpoint, Support
 from object_clerk.endpoint.features import FEATURES
-from object_clerk.testing import body_after, status_after, status_before
+from object_clerk.testing import body_after, drop_after, status_after, status_before
 from tests.contract.support import Wire, crc64nvme, keys, unfinished
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ CONDITIONS = (
     "delete_if_match",
 )
 PREFIX = "scratch/"
+#: An ETag that no object has, as it is sent.
+NEVER = f'"{"0" * 32}"'
 
 
 @pytest.fixture
@@ -299,9 +301,31 @@ def test_a_refusal_that_was_carried_out_all_the_same(
     if not getattr(traits, feature):
         assert getattr(proxied.endpoint, feature) is Support.IGNORED
         assert "all the same" in " ".join(proxied.endpoint.report().values())
-    else:  # refused in truth; but here even the right one is
-        refused = Support.REFUSED if feature == "delete_if_match" else Support.HONOURED
-        assert getattr(proxied.endpoint, feature) is refused
+    else:  # refused in truth
+        assert getattr(proxied.endpoint, feature) is Support.HONOURED
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_lost_answer_is_no_refusal(
+    fresh: ObjectClerk,
+    proxied: ObjectClerk,
+    proxy: FaultProxy,
+    traits: Traits,
+    bucket: str,
+    method: str,
+) -> None:
+    """A condition that holds is repeated after that, and does not hold any more."""
+
+    def holds(request: Request) -> bool:
+        return request.header("if-match") not in (None, NEVER)
+
+    proxy.add(drop_after(method=method, when=holds))
+    proxied.examine_endpoint(bucket, PREFIX)
+    fresh.examine_endpoint(bucket, PREFIX)
+
+    asked = traits.delete_if_match if method == "DELETE" else traits.put_if_match
+    assert proxy.fired or not asked
+    assert proxied.endpoint.report() == fresh.endpoint.report()
 
 
 @pytest.mark.parametrize(

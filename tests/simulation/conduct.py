@@ -10,6 +10,7 @@ from object_clerk.events import Failed, Finished, Transferred
 from object_clerk.exceptions import ObjectClerkException
 from tests.simulation.aftermath import ANSWER_LOST
 from tests.simulation.faults import CORRUPTING, OTHERS, PASSING
+from tests.simulation.loss import is_scratch
 from tests.simulation.stagecraft import PART
 from tests.simulation.wire import Crash
 from tests.simulation.world import SECRET
@@ -77,6 +78,11 @@ def bearable(outcome: Outcome) -> bool:
         return False  # what was spoilt under a condition cannot be replaced under the same one
     if {"late", "rot"} & counts.keys() and place.profile.etag != "md5":
         return False  # such an ETag tells neither that a part came twice nor that it was spoilt
+    if any(
+        each.fault and each.fault.kind == "late" and is_scratch(each.given.get("Key", ""))
+        for each in outcome.log
+    ):
+        return False  # a question to the server that nobody has answered
     traits = place.profile.traits
     kinds = {
         each.fault.kind for each in outcome.log if each.fault and each.method in _SENDING_PARTS

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.simulation.outcome import Outcome
+    from tests.simulation.scenario import Job
     from tests.simulation.store import Change, Version
 
 
@@ -26,18 +27,38 @@ def nothing_lost(outcome: Outcome) -> Iterator[str]:
         if change.author == "clerk":
             yield from _allowed(outcome, change)
     job, world = outcome.job, outcome.world
-    if job.verb != "move" or not world.store.buckets[world.source[0]].versioned:
+    guarded = job.verb == "move" or _is_conditional_delete(job)
+    if not guarded or not world.store.buckets[world.source[0]].versioned:
         return
     # In a bucket with versions nothing is lost, but a marker of ours may hide what is new.
     stack = world.store.versions(*world.source)
     if len(stack) > 1 and stack[-1].marker and stack[-1].author == "clerk":
         hidden = stack[-2]
-        if hidden.author == "other" and not hidden.marker and not _was_copied(outcome, hidden):
+        if hidden.author == "other" and not hidden.marker and not _may_go(outcome, hidden):
             yield from _hidden(outcome)
 
 
+def _is_conditional_delete(job: Job) -> bool:
+    return job.verb == "delete" and bool(job.condition)
+
+
+def _may_go(outcome: Outcome, version: Version) -> bool:
+    """Whether a marker may hide it: it was copied, or was looked at before it was deleted."""
+    if outcome.job.verb == "move":
+        return _was_copied(outcome, version)
+    marked = [change for change in outcome.changes() if change.made and change.made.marker]
+    return _was_seen(outcome, version, marked[-1])
+
+
+def _was_seen(outcome: Outcome, version: Version, change: Change) -> bool:
+    """Whether it was there when who made the change had last looked."""
+    journal = outcome.world.store.journal
+    return next(i for i, each in enumerate(journal) if each.made is version) < change.looked
+
+
 def _hidden(outcome: Outcome) -> Iterator[str]:
-    if outcome.crashed or outcome.error is not None:
+    blind = outcome.job.verb == "delete" and "list_object_versions" in outcome.failed_methods()
+    if outcome.crashed or outcome.error is not None or blind:
         # It could not look, or not take its marker back; nothing is lost, and it does not say
         # that all is well.
         outcome.tally["hidden by a marker"] += 1
@@ -57,6 +78,8 @@ def _allowed(outcome: Outcome, change: Change) -> Iterator[str]:
             yield f"I3: {change.method} wrote {where}"
         elif job.condition:
             yield from _condition_kept(outcome, change)
+    elif _is_conditional_delete(job):
+        yield from _deleted_on_condition(outcome, change)
     elif where not in _to_be_deleted(outcome):
         yield from _taken_back(outcome, change)
 
@@ -79,6 +102,28 @@ def _taken_back(outcome: Outcome, change: Change) -> Iterator[str]:
         outcome.tally["windows"] += 1
         return
     yield f"I3: {change.method} deleted {victims} at {change.key}, which is not ours"
+
+
+def _deleted_on_condition(outcome: Outcome, change: Change) -> Iterator[str]:
+    """What is deleted has the ETag, and after an answer that was lost it is what was seen first."""
+    deleted = change.lost or ([change.before] if change.before and change.made else [])
+    for victim in deleted:
+        if outcome.world.wanted is None or victim.etag != outcome.world.wanted.etag:
+            yield f"I3: only {outcome.world.wanted} was to be deleted, not {victim}"
+        elif _is_another(outcome, victim, change):
+            yield f"I3: {victim} was written after an attempt had deleted, and another deleted it"
+
+
+def _is_another(outcome: Outcome, victim: Version, change: Change) -> bool:
+    """Whether it could be seen that it is not what the first attempt has deleted.
+
+    Without versions, what has the same bytes and was written in the same second cannot be told.
+    """
+    done = next(each for each in outcome.changes(outcome.world.source) if each.author == "clerk")
+    if done is change or done.before in (None, victim):
+        return False
+    told = outcome.place.versioned or done.before.modified != victim.modified
+    return told and _was_seen(outcome, victim, change)
 
 
 def _condition_kept(outcome: Outcome, change: Change) -> Iterator[str]:
@@ -105,10 +150,9 @@ def _source_gone(outcome: Outcome, change: Change) -> Iterator[str]:
     for victim in change.lost:
         if _was_copied(outcome, victim, change) or is_tombstone(victim):
             continue
-        since = next(i for i, each in enumerate(store.journal) if each.made is victim)
         if means or outcome.job.guard != "check":
             yield f"I2: the move removed {victim}, which it had not copied, where it need not"
-        elif since < change.looked:
+        elif _was_seen(outcome, victim, change):
             yield f"I2: the move removed {victim}, though it had looked and seen that it is new"
         elif change.since > 1:
             yield f"I2: the move removed {victim}, since it did not delete right after it looked"

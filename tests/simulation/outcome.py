@@ -81,6 +81,10 @@ class Outcome:
         )
         return self.is_corrupted and not proved
 
+    def failed_methods(self) -> set[str]:
+        """The requests with which something went wrong."""
+        return {sent.method for sent in self.log if sent.fault is not None}
+
     # -- the journal ---------------------------------------------------------------------------
 
     def changes(self, where: Where | None = None) -> Iterator[Change]:

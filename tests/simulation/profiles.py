@@ -54,6 +54,12 @@ class Profile:
             return Support.UNKNOWN
         return Support.HONOURED if self.traits.copy_etag_computed else Support.IGNORED
 
+    def delete_if_match(self, versioned: bool) -> Support:
+        """What a clerk finds out of the condition of a deletion, in such a bucket."""
+        traits = self.traits
+        heeded = traits.delete_if_match_of_versions if versioned else traits.delete_if_match
+        return Support.HONOURED if heeded else Support.IGNORED
+
     @property
     def versions(self) -> bool:
         """Whether its buckets can have versions."""

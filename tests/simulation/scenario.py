@@ -50,7 +50,7 @@ class Job:
         verify: verify_checksum.
         workers: part threads.
         occupied: there is an object, or a file, where the result goes.
-        condition: it is only to be created ("absent"), or only to be replaced ("match").
+        condition: it is only to be created ("absent"), or only to be replaced or deleted ("match").
         elsewhere: the target of a copy is in another bucket.
         percent: the source's key has a percent sign.
         guard: source_guard of a move.
@@ -90,14 +90,15 @@ class Place:
         versioned: whether the buckets have versions.
         tries: attempts that the clerk makes.
         deadline_s: how long a call may take.
-        knows_copies: the clerk has found out before what the ETag of a copy is worth.
+        knows: the clerk has found out before what the ETag of a copy is worth, and the condition of
+            a deletion.
     """
 
     profile: Profile
     versioned: bool
     tries: int = 5
     deadline_s: float = 3600.0
-    knows_copies: bool = False
+    knows: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Scenario:
         place = self.place
         versions = "versioned" if place.versioned else "plain"
         patience = f"{place.tries} tries, {place.deadline_s:g} s"
-        known = ", copies known" if place.knows_copies else ""
+        known = ", known" if place.knows else ""
         return f"{job} on {place.profile.name} ({versions} bucket, {patience}{known})"
 
 
@@ -134,9 +135,9 @@ def draw(seed: int) -> Scenario:
     place = Place(profile, profile.versions and dice.random() < 0.4)
     if dice.random() < 0.2:
         place = dataclasses.replace(place, tries=-1, deadline_s=120.0)
-    weather = _weather(dice, job.verb)
-    if job.verb in ("copy", "move") or job.stage:
-        place = dataclasses.replace(place, knows_copies=dice.random() < 0.3)
+    weather = _weather(dice, job)
+    if job.verb in ("copy", "move", "delete") or job.stage:
+        place = dataclasses.replace(place, knows=dice.random() < 0.3)
     return Scenario(seed, job, place, weather)
 
 
@@ -169,7 +170,10 @@ def _job(dice: random.Random) -> Job:
                 guard = dice.choice((*("check",) * 8, "require", "tombstone"))
                 job = dataclasses.replace(job, guard=guard)
         case "delete" | "delete-many" | "list":  # they move no bytes
-            return dataclasses.replace(job, size=PART, verify=True, workers=1)
+            job = dataclasses.replace(job, size=PART, verify=True, workers=1)
+            if verb != "delete" or dice.random() < 0.5:
+                return job
+            job = dataclasses.replace(job, condition="match")
     return dataclasses.replace(job, layout=_layout(dice, job.size))
 
 
@@ -182,7 +186,10 @@ def _layout(dice: random.Random, size: int) -> str:
     return dice.choice(("single", "own", "own", "foreign", "odd")) if size else "single"
 
 
-def _weather(dice: random.Random, verb: str) -> Weather:
+def _weather(dice: random.Random, job: Job) -> Weather:
+    if job.verb == "delete" and job.condition and dice.random() < 0.5:
+        # It is three requests long: an answer has to be lost, and somebody to come at once.
+        return Weather(0.6, 6, ("drop-after", "other-put", "other-same", "status-after"))
     kinds = dice.choice(
         (
             tuple(sorted(PASSING)),
@@ -199,6 +206,6 @@ def _weather(dice: random.Random, verb: str) -> Weather:
     rate = dice.choice((0.1, 0.3, 0.6)) if most > 1 else 0.3
     bursts: tuple[int, ...] = dice.choice(((1,), (1, 1, 2, 3), (1, 8, 40)))
     weather = Weather(rate, most, kinds, bursts)
-    if verb in CRITICAL and dice.random() < 0.3:  # all of it where it hurts most
-        return dataclasses.replace(weather, rate=0.8, focus=dice.choice(CRITICAL[verb]))
+    if job.verb in CRITICAL and dice.random() < 0.3:  # all of it where it hurts most
+        return dataclasses.replace(weather, rate=0.8, focus=dice.choice(CRITICAL[job.verb]))
     return weather

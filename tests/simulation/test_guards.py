@@ -14,7 +14,7 @@ from object_clerk import Verdict
 from object_clerk.connection import request
 from object_clerk.receipt import Finding
 from object_clerk.retry import Operation, RetryPolicy
-from object_clerk.transfer import download, listing, stream, upload
+from object_clerk.transfer import delete, download, listing, stream, upload
 from object_clerk.transfer.copy import Copy
 from object_clerk.transfer.files import PartialFile
 from object_clerk.transfer.multipart import MultipartUpload
@@ -77,6 +77,10 @@ def _unproved_parts(job: Job) -> bool:
     return job.verb == "upload" and job.verify is False and job.size >= PART
 
 
+def _conditional_delete(job: Job) -> bool:
+    return job.verb == "delete" and bool(job.condition)
+
+
 def _in_parts(job: Job) -> bool:
     return job.verb == "upload" and job.size >= PART
 
@@ -96,6 +100,12 @@ GUARDS = {
     ),
     "an object of somebody else is not taken for ours": Guard(
         MultipartUpload, "_is_ours", _always, ("I1",), _unproved_parts
+    ),
+    "only what the first attempt has seen is deleted": Guard(
+        delete, "unchanged", _always, ("I3",), _conditional_delete
+    ),
+    "a marker that hides another version is taken back": Guard(
+        delete, "_uncover", _nothing, ("I3",), _conditional_delete
     ),
     "a failed upload is aborted": Guard(
         MultipartUpload, "__exit__", _nothing, ("I9",), _verbs("upload", "copy")

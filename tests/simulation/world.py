@@ -72,7 +72,7 @@ class World:
         target: bucket and key that are written.
         content: the bytes that are sent, or those of the source.
         begun: how long the journal was when the clerk's work began.
-        wanted: the version that a conditional upload may replace.
+        wanted: the version that may be replaced, or deleted, on a condition.
         path: the file of a download, or of an upload.
     """
 
@@ -134,8 +134,10 @@ class World:
         STAGE.set(self.clock, self.dice, wire)
         config = _config(self.place, self.job.workers)
         clerk = ObjectClerk(config=config, on_event=self.events.append)
-        if self.place.knows_copies:
-            clerk.endpoint.copy_etag = self.place.profile.copy_etag
+        if self.place.knows:
+            profile = self.place.profile
+            clerk.endpoint.copy_etag = profile.copy_etag
+            clerk.endpoint.delete_if_match = profile.delete_if_match(self.place.versioned)
         return clerk, wire
 
     def meddle(self, fault: Fault) -> None:
@@ -151,8 +153,8 @@ class World:
                 size = len(there.data) if there and fault.number & 2 else 1 + fault.number % 150
                 data = random.Random(fault.number).randbytes(size)
                 self._make(bucket, key, data, None if fault.number & 4 else PART)
-            case "other-same" if there is not None:
-                self._make(bucket, key, there.data, None)
+            case "other-same" if same := there or self.wanted:
+                self._make(bucket, key, same.data, same.part_sizes[0] if same.part_sizes else None)
             case "other-delete":
                 store.remove(bucket, key, None)
             case "lifecycle":
@@ -182,7 +184,7 @@ class World:
                 guard = {"source_guard": job.guard, **self._conditions()}
                 return clerk.move_object(*self.source, *self.target, verify, **guard)
             case "delete":
-                return clerk.delete_object(*self.source)
+                return clerk.delete_object(*self.source, **self._conditions())
             case "delete-many":
                 return clerk.delete_objects("here", [*LISTED[:5], "missing"])
         return [entry["Key"] for entry in clerk.list_objects("here", "list/", page_size=2)]
