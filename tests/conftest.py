@@ -119,9 +119,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     name = callspec.params.get("server") if callspec is not None else None
     if name in NAMES:
         item.user_properties.append(("server", name))
-    # Side by side, the tests of one server stay in one process, as do those of one file: whatever
-    # they share is started once.
-    item.add_marker(pytest.mark.xdist_group(name if name in NAMES else item.path.name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Side by side, the tests of one server stay in one process, as do those of one file.
+
+    What they share is started once. The mark ``xdist_group`` would say the same, but is without
+    effect with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, rest = nodeid.partition("::")
+            parameters = rest.partition("[")[2].removesuffix("]").split("-")
+            return next((name for name in NAMES if name in parameters), path)
+
+    return ByServer(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -635,8 +635,9 @@ class TestFilesystem(TestMemory):
                 assert running.client.get("/objects/nested/key").content == b"content"
 
 
+@pytest.mark.one_server
 class TestS3(OnS3, GatewayContract):
-    """Over a bucket of each server."""
+    """Over a bucket. What differs from server to server is the store's contract."""
 
     @pytest.fixture
     def store(self, config: dict[str, Any]) -> ObjectStore:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-import shutil
 from typing import TYPE_CHECKING
 
 from .common import (
@@ -15,12 +15,15 @@ from .common import (
     cached_venv,
     free_ports,
 )
+from .debian import Packages
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = "2.38.3"
 _OTHERS = ("pyeclib==1.8.0", "setuptools<81")
+# Halves the cost of a request, and is optional: only on Debian and its kin it can be had.
+_MEMCACHED = Packages("memcached", "usr/bin/memcached", "memcached", "libevent-2.1-7", "libsasl2-2")
 # tempauth calls it account and user; the S3 access key is both, joined by a colon.
 _ACCOUNT, _USER, _SECRET_KEY = "clerk", "clerk", "clerksecret"
 _KINDS = ("account", "container", "object")
@@ -33,6 +36,8 @@ _PIPELINE = (
 def install() -> None:
     """Fill the cache."""
     _bin()
+    with contextlib.suppress(Unavailable):
+        _MEMCACHED.install()
 
 
 def _bin() -> Path:
@@ -69,11 +74,10 @@ def start(place: Workplace) -> Endpoint:
             place.run("ring", [*builder, *step], cwd=etc, timeout=60)
         place.write(f"etc/{kind}-server.conf", _backend(place, kind, port))
     cache = {}
-    if memcached := shutil.which("memcached"):  # optional: halves the cost of a request
-        place.spawn(
-            "memcached",
-            [memcached, "-u", _user(), "-l", LOOPBACK, "-p", str(cache_port), "-U", "0"],
-        )
+    with contextlib.suppress(Unavailable):
+        program, environment = _MEMCACHED.program()
+        listen = ["-l", LOOPBACK, "-p", cache_port, "-U", "0"]
+        place.spawn("memcached", [program, "-u", _user(), *listen], environment)
         cache = {"memcache_servers": f"{LOOPBACK}:{cache_port}"}
     place.write("etc/proxy-server.conf", _proxy(etc, proxy_port, cache))
     for kind in (*_KINDS, "proxy"):
