@@ -121,6 +121,7 @@ def serving(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=10,
+            timeout_keep_alive=60,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -132,7 +133,10 @@ def serving(
                 assert time.monotonic() < end, "the gateway takes too long to start"
                 time.sleep(0.01)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx2.Client(base_url=url, timeout=60) as client:
+            # Tests share it among threads, and it may close an idle connection that another thread
+            # has just been given.
+            limits = httpx2.Limits(max_connections=100)
+            with httpx2.Client(base_url=url, timeout=60, limits=limits) as client:
                 yield Running(url, app.state.sessions, clock, client)
         finally:
             server.should_exit = True

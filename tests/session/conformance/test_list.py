@@ -10,10 +10,10 @@ LINES = range(1, 41)
 
 
 def _docstrings() -> dict[str, str]:
-    """What each test here says of itself, but for those of this module."""
+    """What each test of a line says of itself."""
     found = {}
     for file in sorted(Path(__file__).parent.glob("test_*.py")):
-        if file.name == Path(__file__).name:
+        if file.name in (Path(__file__).name, "test_guides.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
