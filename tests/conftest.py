@@ -123,18 +123,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Side by side, the tests of one server stay in one process, as do those of one file.
+    """Side by side, the tests of one of several servers stay in one process, else those of a file.
 
     What they share is started once. The mark ``xdist_group`` would say the same, but is without
     effect with pytest 9.2.
     """
     from xdist.scheduler import LoadScopeScheduling
 
+    chosen = chosen_servers(config)
+    servers = chosen if len(chosen) > 1 else ()
+
     class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
         def _split_scope(self, nodeid: str) -> str:
             path, _, rest = nodeid.partition("::")
             parameters = rest.partition("[")[2].removesuffix("]").split("-")
-            return next((name for name in NAMES if name in parameters), path)
+            return next((name for name in servers if name in parameters), path)
 
     return ByServer(config, log)
 
