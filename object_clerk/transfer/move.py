@@ -33,7 +33,10 @@ from object_clerk.transfer.stream import Pin, pin, unchanged, version_of
 if TYPE_CHECKING:
     from object_clerk.transfer.copy import Copy
 
-_BURIED = "the source was replaced by a tombstone on condition, and that was deleted"
+_BURIED = (
+    "the source was replaced by a tombstone on condition, and that was deleted: "
+    "a write in between would be lost"
+)
 
 
 class SourceGuard(enum.Enum):

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "multipart"])
 GUARDS = pytest.mark.parametrize("guard", ["check", "require", "tombstone"])
 ON_CONDITION = "the source was deleted on the condition that it was still what was copied"
-BURIED = "the source was replaced by a tombstone on condition, and that was deleted"
+BURIED = (
+    "the source was replaced by a tombstone on condition, and that was deleted: "
+    "a write in between would be lost"
+)
 WINDOW = re.compile(r"the source was compared \d+ ms before it was deleted, .* would be lost")
 
 

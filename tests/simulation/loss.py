@@ -98,7 +98,7 @@ def _taken_back(outcome: Outcome, change: Change) -> Iterator[str]:
     victims = change.lost or ([change.before] if change.before else [])
     if all(victim.author == "clerk" for victim in victims):
         return
-    if change.since == 1 and not outcome.world.store.traits.delete_if_match:
+    if change.since == 1 and not _is_comparing(outcome, (change.bucket, change.key)):
         outcome.tally["windows"] += 1
         return
     yield f"I3: {change.method} deleted {victims} at {change.key}, which is not ours"
@@ -145,12 +145,18 @@ def _source_gone(outcome: Outcome, change: Change) -> Iterator[str]:
         yield f"I3: {change.method} wrote {made} at the source"
     if outcome.is_trusting:
         return  # the copy was not to be proved
-    store = outcome.world.store
-    means = store.buckets[change.bucket].versioned or store.traits.delete_if_match
+    where = (change.bucket, change.key)
+    means = outcome.place.versioned or _is_comparing(outcome, where)
     for victim in change.lost:
         if _was_copied(outcome, victim, change) or is_tombstone(victim):
             continue
-        if means or outcome.job.guard != "check":
+        if (
+            buries
+            and _is_over_a_tombstone(outcome, victim)
+            and not _was_seen(outcome, victim, change)
+        ):
+            outcome.tally["windows"] += 1
+        elif means or outcome.job.guard != "check":
             yield f"I2: the move removed {victim}, which it had not copied, where it need not"
         elif _was_seen(outcome, victim, change):
             yield f"I2: the move removed {victim}, though it had looked and seen that it is new"
@@ -158,6 +164,18 @@ def _source_gone(outcome: Outcome, change: Change) -> Iterator[str]:
             yield f"I2: the move removed {victim}, since it did not delete right after it looked"
         else:
             outcome.tally["windows"] += 1
+
+
+def _is_over_a_tombstone(outcome: Outcome, victim: Version) -> bool:
+    changes = [change for change in outcome.changes() if change.made is victim]
+    return any(change.before and is_tombstone(change.before) for change in changes)
+
+
+def _is_comparing(outcome: Outcome, where: tuple[str, str]) -> bool:
+    """Whether the server can delete what was there on the condition that it still is."""
+    traits = outcome.place.profile.traits
+    parts = any(seen is not None and seen.part_sizes for seen in outcome.generations(where))
+    return traits.delete_if_match and (traits.delete_if_match_of_parts or not parts)
 
 
 def _was_copied(outcome: Outcome, victim: Version, until: Change | None = None) -> bool:
